@@ -1,1 +1,20 @@
-//! Callvault: store.
+//! Where things live. This crate sees ciphertext only.
+//!
+//! Two ports and two implementations of each:
+//!
+//! | port | embedded | scaled |
+//! |---|---|---|
+//! | [`Catalog`] | SQLite | PostgreSQL |
+//! | [`Objects`] | local files | any S3 |
+//!
+//! Every method of a catalog port is one transaction: it happens whole or not at all, and when it returns `Ok` it is
+//! durable. No method reads a clock; moments are parameters.
+
+pub mod catalog;
+pub mod error;
+pub mod objects;
+pub mod rows;
+
+pub use catalog::{Accounts, Catalog, Jobs, Keys, Log, Partitions, Recordings};
+pub use error::StoreError;
+pub use objects::{Objects, Upload};

@@ -1,0 +1,65 @@
+//! Objects: immutable encrypted bytes under random names.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::StoreError;
+
+/// An object's name and size, as [`Objects::list`] finds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Path-like name, `/` between parts.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// An object store. Commit state lives in the catalog alone: an object exists for the vault when a catalog row names
+/// it, whatever the store lists.
+#[async_trait]
+pub trait Objects: Send + Sync + 'static {
+    /// Writes a whole object, durably. An object of this name is replaced.
+    async fn put(&self, name: &str, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Begins an object that is written piece by piece. Until [`Upload::finish`] returns, no reader sees it.
+    async fn begin(&self, name: &str) -> Result<Box<dyn Upload>, StoreError>;
+
+    /// The whole object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none.
+    async fn get(&self, name: &str) -> Result<Bytes, StoreError>;
+
+    /// The bytes of a range; shorter when the object ends inside it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such object.
+    async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// The size in bytes, or nothing when there is no such object.
+    async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError>;
+
+    /// Removes an object. Removing what is not there succeeds.
+    async fn delete(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Every object whose name begins with `prefix` (a whole path part, such as `log/`), in no order.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError>;
+
+    /// Where the bytes are, for people: a folder or a bucket, without credentials.
+    fn place(&self) -> String;
+}
+
+/// An object being written.
+#[async_trait]
+pub trait Upload: Send {
+    /// Adds bytes. Pieces may have any size; the upload gathers what the store needs.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Makes the object visible and durable.
+    async fn finish(self: Box<Self>) -> Result<(), StoreError>;
+
+    /// Gives up; nothing stays behind. Dropping an upload leaves parts that [`Objects`] cleans up when it can.
+    async fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
