@@ -49,7 +49,11 @@ pub struct PlanChange {
 /// A shortening waits for the notice and leaves alone what was scheduled on the way down to it, so that asking twice
 /// postpones nothing. An extension, and the return to the retention in force, apply at once and replace whatever was
 /// scheduled.
-pub fn decide_recording_retention(policy: &Policy, now: TimeUs, requested_days: u32) -> Decision<RecordingChange> {
+pub fn decide_recording_retention(
+    policy: &Policy,
+    now: TimeUs,
+    requested_days: u32,
+) -> Decision<RecordingChange> {
     if requested_days == 0 {
         let reason = "Recordings are kept at least 1 day; ask for 1 or more.";
         return Decision::Refused(Refusal::new("retention-too-short", reason).in_field("days"));
@@ -58,7 +62,11 @@ pub fn decide_recording_retention(policy: &Policy, now: TimeUs, requested_days: 
         return Decision::Refused(refusal);
     }
     let previous_days = policy.recording_days_at(now);
-    let scheduled = policy.recording.iter().copied().filter(|setting| setting.effective_at > now);
+    let scheduled = policy
+        .recording
+        .iter()
+        .copied()
+        .filter(|setting| setting.effective_at > now);
     if requested_days >= previous_days {
         return Decision::Allowed(RecordingChange {
             days: requested_days,
@@ -69,10 +77,12 @@ pub fn decide_recording_retention(policy: &Policy, now: TimeUs, requested_days: 
         });
     }
     let after_notice = now.plus_days(i64::from(policy.notice_days));
-    let (on_the_way, _): (Vec<_>, Vec<_>) = scheduled
-        .clone()
-        .partition(|setting| setting.days >= requested_days && setting.effective_at <= after_notice);
-    let already = on_the_way.iter().find(|setting| setting.days == requested_days);
+    let (on_the_way, _): (Vec<_>, Vec<_>) = scheduled.clone().partition(|setting| {
+        setting.days >= requested_days && setting.effective_at <= after_notice
+    });
+    let already = on_the_way
+        .iter()
+        .find(|setting| setting.days == requested_days);
     let effective_at = already.map_or(after_notice, |setting| setting.effective_at);
     Decision::Allowed(RecordingChange {
         days: requested_days,
@@ -87,20 +97,35 @@ pub fn decide_recording_retention(policy: &Policy, now: TimeUs, requested_days: 
 
 /// The refusal when a plan in force or scheduled does not allow this many days.
 fn over_ceiling(policy: &Policy, now: TimeUs, requested_days: u32) -> Option<Refusal> {
-    let in_force = PlanSetting { effective_at: now, plan: policy.plan_at(now) };
-    let scheduled = policy.plans.iter().copied().filter(|setting| setting.effective_at > now);
-    let tightest =
-        std::iter::once(in_force).chain(scheduled).min_by_key(|setting| recording_ceiling_days(setting.plan))?;
+    let in_force = PlanSetting {
+        effective_at: now,
+        plan: policy.plan_at(now),
+    };
+    let scheduled = policy
+        .plans
+        .iter()
+        .copied()
+        .filter(|setting| setting.effective_at > now);
+    let tightest = std::iter::once(in_force)
+        .chain(scheduled)
+        .min_by_key(|setting| recording_ceiling_days(setting.plan))?;
     let ceiling = recording_ceiling_days(tightest.plan);
     if requested_days <= ceiling {
         return None;
     }
     let whose = if tightest.effective_at > now {
-        format!("The {} plan, which begins on {},", title(tightest.plan), tightest.effective_at)
+        format!(
+            "The {} plan, which begins on {},",
+            title(tightest.plan),
+            tightest.effective_at
+        )
     } else {
         format!("The {} plan", title(tightest.plan))
     };
-    let way_out = match Plan::ALL.into_iter().find(|plan| requested_days <= recording_ceiling_days(*plan)) {
+    let way_out = match Plan::ALL
+        .into_iter()
+        .find(|plan| requested_days <= recording_ceiling_days(*plan))
+    {
         Some(plan) => format!("{requested_days} days need the {} plan.", title(plan)),
         None => format!(
             "No plan allows {requested_days} days; the Enterprise plan allows {}.",
@@ -125,13 +150,20 @@ const fn title(plan: Plan) -> &'static str {
 /// When recordings are kept longer than the new plan allows, plan and shortened retention take effect together after
 /// the notice; any other change takes effect at once.
 pub fn decide_plan_change(policy: &Policy, now: TimeUs, to: Plan) -> Decision<PlanChange> {
-    let supersedes: Vec<PlanSetting> = policy.plans.iter().copied().filter(|plan| plan.effective_at > now).collect();
+    let supersedes: Vec<PlanSetting> = policy
+        .plans
+        .iter()
+        .copied()
+        .filter(|plan| plan.effective_at > now)
+        .collect();
     let belongs = |setting: &RecordingSetting| {
         supersedes.iter().any(|plan| {
-            plan.effective_at == setting.effective_at && setting.days == recording_ceiling_days(plan.plan)
+            plan.effective_at == setting.effective_at
+                && setting.days == recording_ceiling_days(plan.plan)
         })
     };
-    let withdraws: Vec<RecordingSetting> = policy.recording.iter().copied().filter(belongs).collect();
+    let withdraws: Vec<RecordingSetting> =
+        policy.recording.iter().copied().filter(belongs).collect();
     let previous_days = policy.recording_days_at(now);
     let ceiling = recording_ceiling_days(to);
     let mut change = PlanChange {
@@ -145,7 +177,9 @@ pub fn decide_plan_change(policy: &Policy, now: TimeUs, to: Plan) -> Decision<Pl
     if previous_days > ceiling {
         let announced = change.supersedes.iter().find(|setting| setting.plan == to);
         change.effective_at = announced
-            .map_or(now.plus_days(i64::from(policy.notice_days)), |setting| setting.effective_at);
+            .map_or(now.plus_days(i64::from(policy.notice_days)), |setting| {
+                setting.effective_at
+            });
         let mut without = policy.clone();
         withdraw(&mut without, &change);
         if without.recording_days_at(change.effective_at) > ceiling {
@@ -185,7 +219,10 @@ pub fn decide_extension(
         return Decision::refuse("already-lapsed", reason);
     }
     if class != Class::Recording {
-        let reason = format!("A {class} is kept {}; only the retention of recordings can be chosen.", base_term(class));
+        let reason = format!(
+            "A {class} is kept {}; only the retention of recordings can be chosen.",
+            base_term(class)
+        );
         return Decision::refuse("retention-fixed", reason);
     }
     decide_recording_retention(policy, now, requested_days)
@@ -193,9 +230,14 @@ pub fn decide_extension(
 
 /// Writes a decided retention into the policy.
 pub fn apply_recording_change(policy: &mut Policy, change: &RecordingChange) {
-    policy.recording.retain(|setting| !change.supersedes.contains(setting));
+    policy
+        .recording
+        .retain(|setting| !change.supersedes.contains(setting));
     if policy.recording_setting_at(change.effective_at) != change.days {
-        policy.recording.push(RecordingSetting { effective_at: change.effective_at, days: change.days });
+        policy.recording.push(RecordingSetting {
+            effective_at: change.effective_at,
+            days: change.days,
+        });
         policy.recording.sort_by_key(|setting| setting.effective_at);
     }
 }
@@ -204,7 +246,10 @@ pub fn apply_recording_change(policy: &mut Policy, change: &RecordingChange) {
 pub fn apply_plan_change(policy: &mut Policy, change: &PlanChange) {
     withdraw(policy, change);
     if policy.plans.is_empty() || policy.plan_at(change.effective_at) != change.plan {
-        policy.plans.push(PlanSetting { effective_at: change.effective_at, plan: change.plan });
+        policy.plans.push(PlanSetting {
+            effective_at: change.effective_at,
+            plan: change.plan,
+        });
         policy.plans.sort_by_key(|setting| setting.effective_at);
     }
     if let Some(recording) = &change.recording {
@@ -214,6 +259,10 @@ pub fn apply_plan_change(policy: &mut Policy, change: &PlanChange) {
 
 /// Takes out the scheduled plans that a change replaces, with the shortenings that belonged to them.
 fn withdraw(policy: &mut Policy, change: &PlanChange) {
-    policy.plans.retain(|setting| !change.supersedes.contains(setting));
-    policy.recording.retain(|setting| !change.withdraws.contains(setting));
+    policy
+        .plans
+        .retain(|setting| !change.supersedes.contains(setting));
+    policy
+        .recording
+        .retain(|setting| !change.withdraws.contains(setting));
 }

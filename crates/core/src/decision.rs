@@ -30,7 +30,11 @@ impl Refusal {
     /// A refusal with its stable name and its sentence.
     #[must_use]
     pub fn new(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), field: None }
+        Self {
+            code,
+            reason: reason.into(),
+            field: None,
+        }
     }
 
     /// The same refusal, pointing at the request's field at fault.

@@ -66,12 +66,14 @@ impl Hold {
     #[must_use]
     pub fn matches(&self, facts: &Facts<'_>) -> bool {
         match &self.scope {
-            HoldScope::Records(sids) => {
-                sids.iter().any(|sid| *sid == facts.sid || Some(*sid) == facts.call_sid)
-            }
+            HoldScope::Records(sids) => sids
+                .iter()
+                .any(|sid| *sid == facts.sid || Some(*sid) == facts.call_sid),
             HoldScope::Number(hash) => facts.parties.contains(hash),
             HoldScope::Span { class, from, to } => {
-                class.is_none_or(|class| class == facts.class) && *from <= facts.at && facts.at < *to
+                class.is_none_or(|class| class == facts.class)
+                    && *from <= facts.at
+                    && facts.at < *to
             }
         }
     }
@@ -104,8 +106,15 @@ pub fn gone_at(policy: &Policy, holds: &[Hold], facts: &Facts<'_>) -> TimeUs {
 
 /// The hold that freezes the record at `now`, if one does: it matches, stands, and was placed while the record was kept.
 #[must_use]
-pub fn find_hold<'h>(policy: &Policy, holds: &'h [Hold], facts: &Facts<'_>, now: TimeUs) -> Option<&'h Hold> {
-    let standing = holds.iter().find(|hold| hold.stands(now) && hold.matches(facts))?;
+pub fn find_hold<'h>(
+    policy: &Policy,
+    holds: &'h [Hold],
+    facts: &Facts<'_>,
+    now: TimeUs,
+) -> Option<&'h Hold> {
+    let standing = holds
+        .iter()
+        .find(|hold| hold.stands(now) && hold.matches(facts))?;
     (now < gone_at(policy, holds, facts)).then_some(standing)
 }
 
@@ -221,30 +230,53 @@ impl std::fmt::Display for Cause {
 /// `held` is the hold that freezes it, `floor` the floor that still reaches it. An account may delete recordings and
 /// contacts; the other classes go at their term, or with the account, or when they should never have been put in. A
 /// hold stops every cause; a floor stops what an account or a person may ask for.
-pub fn decide_deletion(class: Class, cause: Cause, held: Option<HoldId>, floor: Option<&Floor>) -> Decision<()> {
+pub fn decide_deletion(
+    class: Class,
+    cause: Cause,
+    held: Option<HoldId>,
+    floor: Option<&Floor>,
+) -> Decision<()> {
     if cause == Cause::Rewrite {
         // What stays is under the new key by then, what goes has a cause of its own.
         return Decision::Allowed(());
     }
     if let Some(hold) = held {
-        return Decision::refuse("held", format!("Legal hold {hold} freezes this {class}; it can go once the hold is lifted."));
+        return Decision::refuse(
+            "held",
+            format!("Legal hold {hold} freezes this {class}; it can go once the hold is lifted."),
+        );
     }
-    let asked = matches!(cause, Cause::Request | Cause::Right | Cause::ConsentWithdrawn);
+    let asked = matches!(
+        cause,
+        Cause::Request | Cause::Right | Cause::ConsentWithdrawn
+    );
     let account_may_delete = matches!(class, Class::Recording | Class::Contact);
     if asked && !account_may_delete {
-        let reason = format!("A {class} is kept {} and cannot be deleted before; it goes by itself.", base_term(class));
+        let reason = format!(
+            "A {class} is kept {} and cannot be deleted before; it goes by itself.",
+            base_term(class)
+        );
         return Decision::refuse("kept-by-term", reason);
     }
     if cause == Cause::ConsentWithdrawn && class != Class::Recording {
-        return Decision::refuse("not-consented", format!("A {class} does not rest on consent to record."));
+        return Decision::refuse(
+            "not-consented",
+            format!("A {class} does not rest on consent to record."),
+        );
     }
     if let Some(floor) = floor.filter(|_| asked) {
-        let reason = format!("{} makes the operator keep this {class} {}; it goes by itself after that.", floor.law, floor.term);
+        let reason = format!(
+            "{} makes the operator keep this {class} {}; it goes by itself after that.",
+            floor.law, floor.term
+        );
         return Decision::refuse("kept-by-law", reason);
     }
     let by_term = matches!(cause, Cause::Term | Cause::HoldLifted);
     if by_term && base_term(class) == Term::UntilDeleted {
-        return Decision::refuse("no-term", format!("A {class} has no term; it goes when somebody deletes it."));
+        return Decision::refuse(
+            "no-term",
+            format!("A {class} has no term; it goes when somebody deletes it."),
+        );
     }
     Decision::Allowed(())
 }

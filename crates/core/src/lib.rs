@@ -12,15 +12,23 @@
 //! - [`change`]: changes of plan and recording retention, with notice.
 //! - [`hold`]: legal holds, who may read what, which deletions are allowed.
 //! - [`purge`]: when backups can no longer open what was deleted; epoch keys.
+//! - [`inventory`]: what the vault holds, as the planner sees it.
 //! - [`plan`]: what is to be done with an inventory at a moment.
+//! - [`forecast`]: what will go, warnings before it, previews of changes.
+//! - [`proof`]: log leaves and certificates.
+//! - [`invariants`]: what holds in every vault at every moment.
 
 pub mod change;
 pub mod class;
 pub mod decision;
+pub mod forecast;
 pub mod hold;
 pub mod id;
+pub mod invariants;
+pub mod inventory;
 pub mod number;
 pub mod plan;
+pub mod proof;
 pub mod purge;
 pub mod record;
 pub mod retention;

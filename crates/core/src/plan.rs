@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::inventory::{Inventory, PartitionItem, RecordingItem};
 use crate::{
     class::Class,
     hold::Cause,
@@ -25,69 +26,6 @@ pub const MERGE_SEGMENTS: u32 = 8;
 
 /// The policies of all accounts of a region.
 pub type Policies = BTreeMap<AccountSid, Policy>;
-
-/// One account's records of one class and one UTC day, under one key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionItem {
-    /// Account.
-    pub account: AccountSid,
-    /// Class.
-    pub class: Class,
-    /// Day.
-    pub day: Day,
-    /// The key that opens it.
-    pub key: KeyId,
-    /// All its rows, loose and sealed, those with a tombstone included.
-    pub rows: u64,
-    /// Their size.
-    pub bytes: u64,
-    /// When the vault began to keep the latest of its rows.
-    pub kept_since: TimeUs,
-    /// Rows that a hold freezes now. A row with a tombstone is never one of them.
-    pub held_rows: u64,
-    /// When the latest hold was lifted that kept one of its rows beyond its term, if one was.
-    pub released_at: Option<TimeUs>,
-    /// Rows with a tombstone.
-    pub tombstones: u64,
-    /// When the oldest tombstone was set.
-    pub oldest_tombstone_at: Option<TimeUs>,
-    /// Rows that are not sealed into a segment.
-    pub loose_rows: u64,
-    /// When the oldest loose row came.
-    pub oldest_loose_at: Option<TimeUs>,
-    /// Sealed segments.
-    pub segments: u32,
-}
-
-/// One recording, under its own key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordingItem {
-    /// Account.
-    pub account: AccountSid,
-    /// Identifier.
-    pub sid: Sid,
-    /// The key that opens it.
-    pub key: KeyId,
-    /// The moment its term counts from.
-    pub at: TimeUs,
-    /// When the vault began to keep it.
-    pub kept_since: TimeUs,
-    /// Size.
-    pub bytes: u64,
-    /// Whether a hold freezes it now.
-    pub held: bool,
-    /// When the latest hold was lifted that kept it beyond its term, if one was.
-    pub released_at: Option<TimeUs>,
-}
-
-/// What the vault holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Inventory {
-    /// Partitions.
-    pub partitions: Vec<PartitionItem>,
-    /// Recordings.
-    pub recordings: Vec<RecordingItem>,
-}
 
 /// What a rewrite leaves in the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -259,8 +197,16 @@ pub fn lapse_of_partition(policy: &Policy, item: &PartitionItem) -> Option<Lapse
     }
     let last = TimeUs(item.day.end().0 - 1);
     let (due_at, reason) = lapse_of(policy, item.class, last, item.kept_since, item.released_at)?;
-    let records = item.rows.saturating_sub(item.tombstones).saturating_sub(item.held_rows);
-    Some(Lapse { due_at, reason, records, bytes: share_bytes(item.bytes, records, item.rows) })
+    let records = item
+        .rows
+        .saturating_sub(item.tombstones)
+        .saturating_sub(item.held_rows);
+    Some(Lapse {
+        due_at,
+        reason,
+        records,
+        bytes: share_bytes(item.bytes, records, item.rows),
+    })
 }
 
 /// When the recording's key goes. `None` while it is held.
@@ -269,8 +215,19 @@ pub fn lapse_of_recording(policy: &Policy, item: &RecordingItem) -> Option<Lapse
     if item.held {
         return None;
     }
-    let (due_at, reason) = lapse_of(policy, Class::Recording, item.at, item.kept_since, item.released_at)?;
-    Some(Lapse { due_at, reason, records: 1, bytes: item.bytes })
+    let (due_at, reason) = lapse_of(
+        policy,
+        Class::Recording,
+        item.at,
+        item.kept_since,
+        item.released_at,
+    )?;
+    Some(Lapse {
+        due_at,
+        reason,
+        records: 1,
+        bytes: item.bytes,
+    })
 }
 
 fn lapse_of(
@@ -320,7 +277,9 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: TimeUs, purge: Purg
             None => _ = plan.without_policy.insert(item.account.clone()),
         }
     }
-    plan.steps.sort_by(|a, b| (rank(a), a.due_at, &a.account, key_of(a)).cmp(&(rank(b), b.due_at, &b.account, key_of(b))));
+    plan.steps.sort_by(|a, b| {
+        (rank(a), a.due_at, &a.account, key_of(a)).cmp(&(rank(b), b.due_at, &b.account, key_of(b)))
+    });
     plan
 }
 
@@ -332,7 +291,10 @@ impl Plan {
                 self.steps.push(step);
                 return;
             }
-            self.next_due_at = Some(self.next_due_at.map_or(step.due_at, |next| next.min(step.due_at)));
+            self.next_due_at = Some(
+                self.next_due_at
+                    .map_or(step.due_at, |next| next.min(step.due_at)),
+            );
         }
     }
 }
@@ -357,29 +319,93 @@ const fn key_of(step: &Step) -> KeyId {
 }
 
 /// The steps that wait for this partition, the strongest first: one makes the weaker ones needless.
-fn steps_of_partition(policy: &Policy, item: &PartitionItem, purge: Purge) -> impl Iterator<Item = Step> {
-    let step = |action, reason, due_at| Step { account: item.account.clone(), action, reason, due_at };
-    let &PartitionItem { class, day, key, .. } = item;
-    let lapse = lapse_of_partition(policy, item).map(|Lapse { due_at, reason, records, bytes }| {
-        let action = if item.held_rows == 0 {
-            Action::ShredPartition { class, day, key, records, bytes }
-        } else {
-            Action::RewritePartition { class, day, key, keep: Keep::HeldOnly, records, bytes }
-        };
-        step(action, reason, due_at)
-    });
-    let erase = item.oldest_tombstone_at.filter(|_| item.tombstones > 0).map(|oldest_at| {
-        let action = if item.tombstones >= item.rows {
-            Action::ShredPartition { class, day, key, records: 0, bytes: 0 }
-        } else {
-            Action::RewritePartition { class, day, key, keep: Keep::AllButTombstones, records: 0, bytes: 0 }
-        };
-        let reason = Reason::Erased { tombstones: item.tombstones, oldest_at };
-        step(action, reason, TimeUs(oldest_at.0.saturating_add(purge.erase_window_us())))
-    });
+fn steps_of_partition(
+    policy: &Policy,
+    item: &PartitionItem,
+    purge: Purge,
+) -> impl Iterator<Item = Step> {
+    let step = |action, reason, due_at| Step {
+        account: item.account.clone(),
+        action,
+        reason,
+        due_at,
+    };
+    let &PartitionItem {
+        class, day, key, ..
+    } = item;
+    let lapse = lapse_of_partition(policy, item).map(
+        |Lapse {
+             due_at,
+             reason,
+             records,
+             bytes,
+         }| {
+            let action = if item.held_rows == 0 {
+                Action::ShredPartition {
+                    class,
+                    day,
+                    key,
+                    records,
+                    bytes,
+                }
+            } else {
+                Action::RewritePartition {
+                    class,
+                    day,
+                    key,
+                    keep: Keep::HeldOnly,
+                    records,
+                    bytes,
+                }
+            };
+            step(action, reason, due_at)
+        },
+    );
+    let erase = item
+        .oldest_tombstone_at
+        .filter(|_| item.tombstones > 0)
+        .map(|oldest_at| {
+            let action = if item.tombstones >= item.rows {
+                Action::ShredPartition {
+                    class,
+                    day,
+                    key,
+                    records: 0,
+                    bytes: 0,
+                }
+            } else {
+                Action::RewritePartition {
+                    class,
+                    day,
+                    key,
+                    keep: Keep::AllButTombstones,
+                    records: 0,
+                    bytes: 0,
+                }
+            };
+            let reason = Reason::Erased {
+                tombstones: item.tombstones,
+                oldest_at,
+            };
+            step(
+                action,
+                reason,
+                TimeUs(oldest_at.0.saturating_add(purge.erase_window_us())),
+            )
+        });
     let seal = seal_due(item).map(|(due_at, reason)| {
         let merge = item.segments + u32::from(item.loose_rows > 0) > MERGE_SEGMENTS;
-        step(Action::SealPartition { class, day, key, loose_rows: item.loose_rows, merge }, reason, due_at)
+        step(
+            Action::SealPartition {
+                class,
+                day,
+                key,
+                loose_rows: item.loose_rows,
+                merge,
+            },
+            reason,
+            due_at,
+        )
     });
     [lapse, erase, seal].into_iter().flatten()
 }
@@ -389,18 +415,49 @@ fn seal_due(item: &PartitionItem) -> Option<(TimeUs, Reason)> {
     let day_over = item.day.end().plus_seconds(SEAL_AFTER_S);
     if item.loose_rows >= SEAL_ROWS {
         let since = item.oldest_loose_at.unwrap_or(item.day.start());
-        return Some((since, Reason::ManyLooseRows { rows: item.loose_rows }));
+        return Some((
+            since,
+            Reason::ManyLooseRows {
+                rows: item.loose_rows,
+            },
+        ));
     }
     if item.loose_rows > 0 {
-        let settled = item.oldest_loose_at.map_or(day_over, |oldest_at| oldest_at.plus_seconds(SEAL_AFTER_S));
-        return Some((day_over.max(settled), Reason::DayOver { ended_at: item.day.end() }));
+        let settled = item
+            .oldest_loose_at
+            .map_or(day_over, |oldest_at| oldest_at.plus_seconds(SEAL_AFTER_S));
+        return Some((
+            day_over.max(settled),
+            Reason::DayOver {
+                ended_at: item.day.end(),
+            },
+        ));
     }
-    (item.segments > MERGE_SEGMENTS).then_some((day_over, Reason::ManySegments { segments: item.segments }))
+    (item.segments > MERGE_SEGMENTS).then_some((
+        day_over,
+        Reason::ManySegments {
+            segments: item.segments,
+        },
+    ))
 }
 
 /// The step that waits for this recording.
 fn step_of_recording(policy: &Policy, item: &RecordingItem) -> Option<Step> {
-    let Lapse { due_at, reason, bytes, .. } = lapse_of_recording(policy, item)?;
-    let action = Action::ShredRecording { sid: item.sid, key: item.key, bytes };
-    Some(Step { account: item.account.clone(), action, reason, due_at })
+    let Lapse {
+        due_at,
+        reason,
+        bytes,
+        ..
+    } = lapse_of_recording(policy, item)?;
+    let action = Action::ShredRecording {
+        sid: item.sid,
+        key: item.key,
+        bytes,
+    };
+    Some(Step {
+        account: item.account.clone(),
+        action,
+        reason,
+        due_at,
+    })
 }

@@ -38,7 +38,9 @@ pub struct Purge {
 
 impl Default for Purge {
     fn default() -> Self {
-        Self { purge_days: MAX_PURGE_DAYS }
+        Self {
+            purge_days: MAX_PURGE_DAYS,
+        }
     }
 }
 
@@ -91,7 +93,9 @@ pub fn decide_purge(purge_days: u32) -> Decision<Purge> {
     if (MIN_PURGE_DAYS..=MAX_PURGE_DAYS).contains(&purge_days) {
         return Decision::Allowed(Purge { purge_days });
     }
-    let reason = format!("The purge deadline is {MIN_PURGE_DAYS} to {MAX_PURGE_DAYS} days; {purge_days} is outside.");
+    let reason = format!(
+        "The purge deadline is {MIN_PURGE_DAYS} to {MAX_PURGE_DAYS} days; {purge_days} is outside."
+    );
     Decision::Refused(Refusal::new("purge-out-of-range", reason).in_field("purge_days"))
 }
 
@@ -139,7 +143,9 @@ pub fn plan_epochs(epochs: &[EpochItem], now: TimeUs, purge: Purge) -> Vec<Epoch
     let mut steps = Vec::new();
     let newest = epochs.iter().max_by_key(|item| item.epoch);
     let into = match newest {
-        Some(item) if now.0.saturating_sub(item.created_at.0) < purge.epoch_period_us() => item.epoch,
+        Some(item) if now.0.saturating_sub(item.created_at.0) < purge.epoch_period_us() => {
+            item.epoch
+        }
         _ => {
             let epoch = newest.map_or(1, |item| item.epoch + 1);
             steps.push(EpochStep::Create { epoch });
@@ -149,14 +155,22 @@ pub fn plan_epochs(epochs: &[EpochItem], now: TimeUs, purge: Purge) -> Vec<Epoch
     let mut older: Vec<&EpochItem> = epochs.iter().filter(|item| item.epoch != into).collect();
     older.sort_by_key(|item| item.epoch);
     let with_keys = older.iter().filter(|item| item.live_keys > 0);
-    steps.extend(with_keys.map(|item| EpochStep::Rewrap { from: item.epoch, to: into }));
+    steps.extend(with_keys.map(|item| EpochStep::Rewrap {
+        from: item.epoch,
+        to: into,
+    }));
     // The newest of the input stays, even when this plan creates its successor: that step may still fail.
     let over = |item: &&&EpochItem| {
         item.live_keys == 0
             && Some(item.epoch) != newest.map(|newest| newest.epoch)
             && now.0 >= item.created_at.0.saturating_add(purge.epoch_life_us())
     };
-    steps.extend(older.iter().filter(over).map(|item| EpochStep::Destroy { epoch: item.epoch }));
+    steps.extend(
+        older
+            .iter()
+            .filter(over)
+            .map(|item| EpochStep::Destroy { epoch: item.epoch }),
+    );
     steps
 }
 
@@ -164,6 +178,8 @@ pub fn plan_epochs(epochs: &[EpochItem], now: TimeUs, purge: Purge) -> Vec<Epoch
 #[must_use]
 pub fn overdue_epochs(epochs: &[EpochItem], now: TimeUs, purge: Purge) -> Vec<u64> {
     let limit_us = purge.epoch_life_us() + purge.slack_us();
-    let late = epochs.iter().filter(|item| now.0 >= item.created_at.0.saturating_add(limit_us));
+    let late = epochs
+        .iter()
+        .filter(|item| now.0 >= item.created_at.0.saturating_add(limit_us));
     late.map(|item| item.epoch).collect()
 }

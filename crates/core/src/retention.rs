@@ -138,7 +138,10 @@ impl Policy {
     #[must_use]
     pub fn new(plan: Plan, since: TimeUs) -> Self {
         Self {
-            plans: vec![PlanSetting { effective_at: since, plan }],
+            plans: vec![PlanSetting {
+                effective_at: since,
+                plan,
+            }],
             recording: Vec::new(),
             floors: Vec::new(),
             notice_days: DEFAULT_NOTICE_DAYS,
@@ -148,20 +151,31 @@ impl Policy {
     /// The plan in force at `t`.
     #[must_use]
     pub fn plan_at(&self, t: TimeUs) -> Plan {
-        let in_force = self.plans.iter().rev().find(|setting| setting.effective_at <= t);
-        in_force.or(self.plans.first()).map_or(Plan::Starter, |setting| setting.plan)
+        let in_force = self
+            .plans
+            .iter()
+            .rev()
+            .find(|setting| setting.effective_at <= t);
+        in_force
+            .or(self.plans.first())
+            .map_or(Plan::Starter, |setting| setting.plan)
     }
 
     /// The recording retention in force at `t`, in days: the account's setting, and never more than the ceiling of the
     /// plan in force.
     #[must_use]
     pub fn recording_days_at(&self, t: TimeUs) -> u32 {
-        self.recording_setting_at(t).min(recording_ceiling_days(self.plan_at(t)))
+        self.recording_setting_at(t)
+            .min(recording_ceiling_days(self.plan_at(t)))
     }
 
     /// The account's own setting at `t`, in days, whatever the plan allows.
     pub(crate) fn recording_setting_at(&self, t: TimeUs) -> u32 {
-        let in_force = self.recording.iter().rev().find(|setting| setting.effective_at <= t);
+        let in_force = self
+            .recording
+            .iter()
+            .rev()
+            .find(|setting| setting.effective_at <= t);
         in_force.map_or(DEFAULT_RECORDING_DAYS, |setting| setting.days)
     }
 
@@ -181,7 +195,9 @@ impl Policy {
     /// a record at `max(at + days, e)`. Scheduled settings count. [`TimeUs::NEVER`] for what is kept until deleted.
     #[must_use]
     pub fn ends_at(&self, class: Class, at: TimeUs, kept_since: TimeUs) -> TimeUs {
-        first_end(kept_since, self.own_changes(class).collect(), |t| self.term_at(class, t).end(at))
+        first_end(kept_since, self.own_changes(class).collect(), |t| {
+            self.term_at(class, t).end(at)
+        })
     }
 
     /// The second the record lapses with floors counted, holds left aside; at or after [`Policy::ends_at`].
@@ -191,18 +207,30 @@ impl Policy {
     #[must_use]
     pub fn kept_until(&self, class: Class, at: TimeUs, kept_since: TimeUs) -> TimeUs {
         let floors = || self.floors.iter().filter(move |floor| floor.class == class);
-        let changes = self.own_changes(class).chain(floors().flat_map(|floor| [Some(floor.from), floor.until]).flatten());
+        let changes = self.own_changes(class).chain(
+            floors()
+                .flat_map(|floor| [Some(floor.from), floor.until])
+                .flatten(),
+        );
         first_end(kept_since, changes.collect(), |t| {
             let own = self.term_at(class, t).end(at);
-            floors().filter(|floor| floor.is_in_force(t)).map(|floor| floor.term.end(at)).fold(own, TimeUs::max)
+            floors()
+                .filter(|floor| floor.is_in_force(t))
+                .map(|floor| floor.term.end(at))
+                .fold(own, TimeUs::max)
         })
     }
 
     /// The floor in force at `now` that keeps a record of this class and time the longest, if one still does.
     #[must_use]
     pub fn find_floor(&self, class: Class, at: TimeUs, now: TimeUs) -> Option<&Floor> {
-        let reaches = |floor: &&Floor| floor.class == class && floor.is_in_force(now) && now < floor.term.end(at);
-        self.floors.iter().filter(reaches).max_by_key(|floor| floor.term.end(at))
+        let reaches = |floor: &&Floor| {
+            floor.class == class && floor.is_in_force(now) && now < floor.term.end(at)
+        };
+        self.floors
+            .iter()
+            .filter(reaches)
+            .max_by_key(|floor| floor.term.end(at))
     }
 
     /// The moments at which the class's own term may change.
@@ -216,7 +244,11 @@ impl Policy {
 
 /// The first `t >= kept_since` at which a deadline in force at `t`, or until `t`, has come. `deadline` is constant
 /// between the moments of `changes`.
-fn first_end(kept_since: TimeUs, mut changes: Vec<TimeUs>, deadline: impl Fn(TimeUs) -> TimeUs) -> TimeUs {
+fn first_end(
+    kept_since: TimeUs,
+    mut changes: Vec<TimeUs>,
+    deadline: impl Fn(TimeUs) -> TimeUs,
+) -> TimeUs {
     changes.retain(|change| *change > kept_since);
     changes.sort_unstable();
     let mut since = kept_since;
@@ -251,16 +283,23 @@ pub fn decide_keeping(policy: &Policy, class: Class, at: TimeUs, now: TimeUs) ->
 /// Whether an operator may set this floor. A floor that begins in the past would claim what is gone, so it is refused.
 pub fn decide_floor(floor: &Floor, now: TimeUs) -> Decision<()> {
     if floor.law.trim().is_empty() {
-        let refusal = Refusal::new("floor-without-law", "A floor names the law that demands it; the account is shown it.");
+        let refusal = Refusal::new(
+            "floor-without-law",
+            "A floor names the law that demands it; the account is shown it.",
+        );
         return Decision::Refused(refusal.in_field("law"));
     }
     if floor.from < now {
-        let reason = format!("A floor begins now or later: what lapsed before {now} is gone. Use {now} or a later time.");
+        let reason = format!(
+            "A floor begins now or later: what lapsed before {now} is gone. Use {now} or a later time."
+        );
         return Decision::Refused(Refusal::new("floor-in-the-past", reason).in_field("from"));
     }
     if floor.until.is_some_and(|until| until <= floor.from) {
         let reason = "A floor ends after it begins, or has no end.";
-        return Decision::Refused(Refusal::new("floor-ends-before-it-begins", reason).in_field("until"));
+        return Decision::Refused(
+            Refusal::new("floor-ends-before-it-begins", reason).in_field("until"),
+        );
     }
     Decision::Allowed(())
 }
