@@ -4,6 +4,7 @@
 //! Nothing here stores anything. Whoever stores tiles or hashes hands in a [`HashReader`]; appending and proving read
 //! a number of hashes that grows with the logarithm of the tree.
 
+mod audit;
 mod checkpoint;
 mod proof;
 mod proof_text;
@@ -11,6 +12,7 @@ mod proof_text;
 mod tests;
 mod tile;
 
+pub use audit::Audit;
 pub use checkpoint::Checkpoint;
 pub use proof::{
     prove_consistency, prove_inclusion, tree_root, verify_consistency, verify_inclusion,
