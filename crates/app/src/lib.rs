@@ -1,1 +1,3 @@
 //! Callvault: app.
+
+pub mod segment;
