@@ -22,6 +22,9 @@ use crate::{
     vault::Parts,
 };
 
+/// How long a bucket may leave a request without progress.
+const S3_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Where a region's parts are, and the secrets that open them.
 #[derive(Clone)]
 pub struct RegionConfig {
@@ -95,25 +98,26 @@ pub async fn open_objects(address: &str, secrets: &Secrets) -> Result<Arc<dyn Ob
         return Ok(Arc::new(Files::open(Path::new(path)).await?));
     }
     if address.starts_with("s3://") {
-        return Ok(Arc::new(s3::S3::open(parse_s3(address, secrets)?)?));
+        return Ok(Arc::new(s3::S3::open(&parse_s3(address, secrets)?).await?));
     }
     Err(VaultError::invalid("objects", "expected file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME"))
 }
 
-fn parse_s3(address: &str, secrets: &Secrets) -> Result<s3::Config> {
+fn parse_s3(address: &str, secrets: &Secrets) -> Result<s3::S3Config> {
     let bad = |reason: &str| VaultError::invalid("objects", reason);
     let url = Url::parse(address).map_err(|_| bad("not an s3:// address"))?;
     let find = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     let (Some(access_key), Some(secret)) = (&secrets.s3_access_key, &secrets.s3_secret_key) else {
         return Err(bad("the bucket's credentials are not set: CALLVAULT_S3_ACCESS_KEY and CALLVAULT_S3_SECRET_KEY"));
     };
-    Ok(s3::Config {
+    Ok(s3::S3Config {
         endpoint: find("endpoint").ok_or_else(|| bad("add ?endpoint=https://..."))?,
         region: find("region").ok_or_else(|| bad("add &region=..."))?,
         bucket: url.host_str().ok_or_else(|| bad("names no bucket"))?.to_owned(),
         prefix: url.path().trim_matches('/').to_owned(),
         access_key: access_key.clone(),
-        secret_key: secret.clone(),
+        secret_key: secret.to_string(),
+        patience: S3_PATIENCE,
     })
 }
 
