@@ -97,6 +97,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         speed(in_place),
         100.0 * raw / in_place
     );
+    println!(
+        "in pieces   {:6.2} GB/s, {:3.0} % of raw",
+        speed(pieces),
+        100.0 * raw / pieces
+    );
+    println!("memory copy {:6.2} GB/s", speed(copy));
     println!("raw ring    {:6.2} GB/s", speed(raw));
     println!(
         "stream seal {:6.2} GB/s, {:3.0} % of raw",

@@ -171,6 +171,21 @@ fn proofs_to_seventy() {
     }
 }
 
+/// A root that the walk happens to reach does not make up for a proof that is too short for the size.
+#[test]
+fn proofs_must_reach_the_top() {
+    let leaf = leaf_hash(b"x");
+    assert_eq!(
+        verify_inclusion(&leaf, 0, 2, &[], &leaf),
+        Err(LogError::Proof)
+    );
+    assert_eq!(verify_inclusion(&leaf, 0, 1, &[], &leaf), Ok(()));
+    assert_eq!(
+        verify_consistency(1, &leaf, 2, &leaf, &[]),
+        Err(LogError::Proof)
+    );
+}
+
 #[test]
 fn growth_writes_every_tile_whatever_the_steps() {
     let all = leaves(66_100);
