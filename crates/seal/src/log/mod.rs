@@ -20,7 +20,8 @@ pub use proof::{
 pub use proof_text::TlogProof;
 pub use tile::{
     Growth, TILE_HASHES, TilePath, TileReader, decode_bundle, encode_bundle, entry_bundle_path,
-    find_tile_path, grow, tiles_of,
+    find_tile_path, grow, tiles_of, tiles_to_grow, tiles_to_prove_consistency,
+    tiles_to_prove_inclusion,
 };
 
 use crate::{digest::sha256, note::NoteError};
