@@ -12,8 +12,13 @@
 
 pub mod catalog;
 pub mod error;
+mod failure;
+pub mod files;
 pub mod objects;
+pub mod postgres;
 pub mod rows;
+pub mod s3;
+pub mod sqlite;
 
 pub use catalog::{Accounts, Catalog, Jobs, Keys, Log, Partitions, Recordings};
 pub use error::StoreError;

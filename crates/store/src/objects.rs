@@ -63,3 +63,45 @@ pub trait Upload: Send {
     /// Gives up; nothing stays behind. Dropping an upload leaves parts that [`Objects`] cleans up when it can.
     async fn abort(self: Box<Self>) -> Result<(), StoreError>;
 }
+
+/// Checks an object's name: parts of letters, digits, `.`, `_`, `-`, none of which begins with a dot.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when it is something else: names are made by the vault, so a wrong one was not.
+pub fn check_name(name: &str) -> Result<(), StoreError> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let part = |part: &str| {
+        (1..=200).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(good)
+    };
+    if name.len() <= 800 && name.split('/').all(part) {
+        Ok(())
+    } else {
+        Err(StoreError::Damaged {
+            store: "object store",
+            reason: "a name is not an object's name".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn names_stay_inside_the_store() {
+        for bad in [
+            "", "/", "a/", "/a", "a//b", "..", "a/../b", ".hidden", "a/.b", "a b", "a\\b", "a\0",
+            "å", "%2e",
+        ] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+        for good in [
+            "a",
+            "log/tile/0/x001/067.p/12",
+            "accounts/acme_1/recordings/00ff",
+            "A-b_c.d",
+        ] {
+            assert!(check_name(good).is_ok(), "{good:?}");
+        }
+    }
+}

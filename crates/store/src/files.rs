@@ -1,0 +1,363 @@
+//! Objects as local files: `objects/<name>` below one folder.
+//!
+//! A file appears under its name only when its bytes are on the disk: it is written under a temporary name, synced,
+//! renamed, and its folder is synced. Crate `object_store`'s local store syncs neither, so these lines are our own.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::{DirBuilderExt, FileExt as _, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use std::ops::Range;
+
+use crate::{
+    Objects, StoreError, Upload,
+    objects::{ObjectInfo, check_name},
+};
+
+const STORE: &str = "object store";
+/// Bytes gathered before they are written.
+const GATHER_BYTES: usize = 512 * 1024;
+
+/// An object store in a folder. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Files {
+    folder: Arc<PathBuf>,
+    counter: Arc<AtomicU64>,
+}
+
+impl Files {
+    /// Opens a folder, creating it (mode 0700) where it is missing, and removes what crashed writers left in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be made or read.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let files = Self {
+            folder: Arc::new(folder.to_owned()),
+            counter: Arc::default(),
+        };
+        let opened = files.clone();
+        blocking(move || {
+            make_folder(&opened.folder.join("objects"))?;
+            make_folder(&opened.temporary())?;
+            remove_abandoned(&opened.temporary())
+        })
+        .await?;
+        Ok(files)
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.folder.join("temporary")
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
+        check_name(name)?;
+        Ok(self.folder.join("objects").join(name))
+    }
+
+    /// Creates a temporary file and holds a lock on it, by which other processes see that it is in use.
+    fn create_temporary(&self) -> io::Result<Draft> {
+        loop {
+            let number = self.counter.fetch_add(1, Ordering::Relaxed);
+            let path = self.temporary().join(format!("{}-{number}", process::id()));
+            match fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+            {
+                Ok(file) => {
+                    let draft = Draft {
+                        file,
+                        path: Some(path),
+                    };
+                    draft.file.lock()?;
+                    if draft.path.as_ref().is_some_and(|path| path.exists()) {
+                        return Ok(draft);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A file that is being written; removed when it is dropped unfinished.
+#[derive(Debug)]
+struct Draft {
+    file: File,
+    path: Option<PathBuf>,
+}
+
+impl Draft {
+    /// Makes the file durable and gives it its name.
+    fn publish(mut self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        let Some(path) = self.path.clone() else {
+            return Err(ErrorKind::NotFound.into());
+        };
+        let folder = target.parent().ok_or(ErrorKind::InvalidInput)?;
+        if !folder.is_dir() {
+            make_folder(folder)?;
+        }
+        fs::rename(&path, target)?;
+        self.path = None;
+        sync_folder(folder)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            // What cannot be removed now is removed when the store is opened next.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Creates a folder and those above it, each durably.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_folder(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    sync_folder(parent.unwrap_or(Path::new(".")))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Removes temporary files that no living process has locked.
+fn remove_abandoned(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        if file.try_lock().is_ok() {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn store_error(error: &io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::Full { store: STORE }
+        }
+        ErrorKind::NotFound => StoreError::NotFound { what: "object" },
+        kind => StoreError::Unavailable {
+            store: STORE,
+            reason: kind.to_string(),
+        },
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| store_error(&error)),
+        Err(_) => Err(StoreError::Unavailable {
+            store: STORE,
+            reason: "its thread ended".to_owned(),
+        }),
+    }
+}
+
+#[async_trait]
+impl Objects for Files {
+    async fn put(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let (target, files) = (self.path(name)?, self.clone());
+        blocking(move || {
+            let mut draft = files.create_temporary()?;
+            draft.file.write_all(&bytes)?;
+            draft.publish(&target)
+        })
+        .await
+    }
+
+    async fn begin(&self, name: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let (target, files) = (self.path(name)?, self.clone());
+        let draft = blocking(move || files.create_temporary()).await?;
+        Ok(Box::new(FileUpload {
+            target,
+            draft: Some(draft),
+            gathered: BytesMut::new(),
+        }))
+    }
+
+    async fn get(&self, name: &str) -> Result<Bytes, StoreError> {
+        let path = self.path(name)?;
+        blocking(move || fs::read(path).map(Bytes::from)).await
+    }
+
+    async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let path = self.path(name)?;
+        blocking(move || {
+            let file = File::open(path)?;
+            let end = range.end.min(file.metadata()?.len());
+            let length = usize::try_from(end.saturating_sub(range.start))
+                .map_err(|_| ErrorKind::InvalidInput)?;
+            let mut bytes = vec![0; length];
+            file.read_exact_at(&mut bytes, range.start)?;
+            Ok(Bytes::from(bytes))
+        })
+        .await
+    }
+
+    async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let path = self.path(name)?;
+        blocking(move || match fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.is_file().then(|| metadata.len())),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name)?;
+        blocking(move || match fs::remove_file(&path) {
+            Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+        let part = prefix.trim_end_matches('/');
+        let root = self.folder.join("objects");
+        let start = if part.is_empty() {
+            root.clone()
+        } else {
+            self.path(part)?
+        };
+        blocking(move || {
+            let (mut found, mut folders) = (Vec::new(), vec![start]);
+            while let Some(folder) = folders.pop() {
+                let entries = match fs::read_dir(&folder) {
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::NotFound | ErrorKind::NotADirectory
+                        ) =>
+                    {
+                        continue;
+                    }
+                    entries => entries?,
+                };
+                for entry in entries {
+                    let entry = entry?;
+                    let path = entry.path();
+                    if entry.file_type()?.is_dir() {
+                        folders.push(path);
+                    } else if let Some(name) = path.strip_prefix(&root).ok().and_then(Path::to_str)
+                    {
+                        match entry.metadata() {
+                            Err(error) if error.kind() == ErrorKind::NotFound => {}
+                            metadata => found.push(ObjectInfo {
+                                name: name.to_owned(),
+                                bytes: metadata?.len(),
+                            }),
+                        }
+                    }
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    fn place(&self) -> String {
+        format!("folder {}", self.folder.display())
+    }
+}
+
+struct FileUpload {
+    target: PathBuf,
+    draft: Option<Draft>,
+    gathered: BytesMut,
+}
+
+impl FileUpload {
+    /// Writes what is gathered. After a failure the upload is over.
+    async fn write_gathered(&mut self) -> Result<(), StoreError> {
+        let bytes = self.gathered.split().freeze();
+        let gone = || StoreError::Unavailable {
+            store: STORE,
+            reason: "the upload failed before".to_owned(),
+        };
+        let mut draft = self.draft.take().ok_or_else(gone)?;
+        self.draft = Some(
+            blocking(move || {
+                draft.file.write_all(&bytes)?;
+                Ok(draft)
+            })
+            .await?,
+        );
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Upload for FileUpload {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.gathered.extend_from_slice(&bytes);
+        if self.gathered.len() >= GATHER_BYTES {
+            self.write_gathered().await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.write_gathered().await?;
+        let target = self.target.clone();
+        match self.draft.take() {
+            Some(draft) => blocking(move || draft.publish(&target)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
+        let draft = self.draft.take();
+        blocking(move || {
+            drop(draft);
+            Ok(())
+        })
+        .await
+    }
+}
