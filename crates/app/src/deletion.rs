@@ -250,6 +250,7 @@ impl Vault {
         self.keys.forget_account(account.key);
         Ok(leaves)
     }
+}
 
 impl Doomed {
     /// Whole partitions.

@@ -71,7 +71,10 @@ pub fn decide_recording_retention(
         return Decision::Allowed(RecordingChange {
             days: requested_days,
             previous_days,
-            effective_at: now,
+            effective_at: at_once(
+                now,
+                policy.recording.iter().map(|setting| setting.effective_at),
+            ),
             shortens: false,
             supersedes: scheduled.collect(),
         });
@@ -93,6 +96,15 @@ pub fn decide_recording_retention(
             .filter(|setting| setting.days < requested_days || setting.effective_at > effective_at)
             .collect(),
     })
+}
+
+/// Now, or the next microsecond when a setting took effect at this very moment: what that one ended stays ended.
+fn at_once(now: TimeUs, mut effective_at: impl Iterator<Item = TimeUs>) -> TimeUs {
+    if effective_at.any(|moment| moment == now) {
+        TimeUs(now.0 + 1)
+    } else {
+        now
+    }
 }
 
 /// The refusal when a plan in force or scheduled does not allow this many days.
@@ -169,7 +181,7 @@ pub fn decide_plan_change(policy: &Policy, now: TimeUs, to: Plan) -> Decision<Pl
     let mut change = PlanChange {
         plan: to,
         previous_plan: policy.plan_at(now),
-        effective_at: now,
+        effective_at: at_once(now, policy.plans.iter().map(|setting| setting.effective_at)),
         recording: None,
         supersedes,
         withdraws,

@@ -26,8 +26,8 @@ pub struct Deletion<W, T> {
     /// Whose records.
     #[serde(flatten)]
     pub whose: W,
-    /// Class.
-    pub class: Class,
+    /// Class; `null` when the account's own key goes, which opens no records.
+    pub class: Option<Class>,
     /// How many.
     pub records: u64,
     /// The first moment of the span they lie in.

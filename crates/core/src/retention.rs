@@ -195,30 +195,36 @@ impl Policy {
     /// a record at `max(at + days, e)`. Scheduled settings count. [`TimeUs::NEVER`] for what is kept until deleted.
     #[must_use]
     pub fn ends_at(&self, class: Class, at: TimeUs, kept_since: TimeUs) -> TimeUs {
-        first_end(kept_since, self.own_changes(class).collect(), |t| {
+        first_end(kept_since, self.own_changes(class), |t| {
             self.term_at(class, t).end(at)
         })
     }
 
     /// The second the record lapses with floors counted, holds left aside; at or after [`Policy::ends_at`].
     ///
-    /// It follows the same rule with the longest of the own term and of the floors in force. So a floor reaches only
-    /// what still exists when it begins, and what a floor alone kept lapses when it is removed.
+    /// Own term first: a floor that began before that moment and is in force then prolongs it, to the end of the floor's
+    /// term or to the floor's removal; then the next floor, until none does. So a floor reaches only what still exists
+    /// when it begins, what it alone kept lapses when it is removed, and an extension of the own term prolongs nothing
+    /// whose own term is over. A floor that takes over from another has to begin before the other is removed.
     #[must_use]
     pub fn kept_until(&self, class: Class, at: TimeUs, kept_since: TimeUs) -> TimeUs {
-        let floors = || self.floors.iter().filter(move |floor| floor.class == class);
-        let changes = self.own_changes(class).chain(
-            floors()
-                .flat_map(|floor| [Some(floor.from), floor.until])
-                .flatten(),
-        );
-        first_end(kept_since, changes.collect(), |t| {
-            let own = self.term_at(class, t).end(at);
-            floors()
-                .filter(|floor| floor.is_in_force(t))
-                .map(|floor| floor.term.end(at))
-                .fold(own, TimeUs::max)
-        })
+        let mut end = self.ends_at(class, at, kept_since);
+        loop {
+            let prolonged = self
+                .floors
+                .iter()
+                .filter(|floor| floor.class == class && floor.from < end)
+                .map(|floor| {
+                    floor
+                        .until
+                        .map_or(floor.term.end(at), |until| until.min(floor.term.end(at)))
+                })
+                .fold(end, TimeUs::max);
+            if prolonged == end {
+                return end;
+            }
+            end = prolonged;
+        }
     }
 
     /// The floor in force at `now` that keeps a record of this class and time the longest, if one still does.
@@ -234,11 +240,13 @@ impl Policy {
     }
 
     /// The moments at which the class's own term may change.
-    fn own_changes(&self, class: Class) -> impl Iterator<Item = TimeUs> + '_ {
-        let varies = class == Class::Recording;
+    fn own_changes(&self, class: Class) -> Vec<TimeUs> {
+        if class != Class::Recording {
+            return Vec::new();
+        }
         let settings = self.recording.iter().map(|setting| setting.effective_at);
         let plans = self.plans.iter().map(|setting| setting.effective_at);
-        settings.chain(plans).filter(move |_| varies)
+        settings.chain(plans).collect()
     }
 }
 
@@ -280,7 +288,7 @@ pub fn decide_keeping(policy: &Policy, class: Class, at: TimeUs, now: TimeUs) ->
     )
 }
 
-/// Whether an operator may set this floor. A floor that begins in the past would claim what is gone, so it is refused.
+/// Whether an operator may set this floor. One that begins in the past would claim what is gone, so it is refused.
 pub fn decide_floor(floor: &Floor, now: TimeUs) -> Decision<()> {
     if floor.law.trim().is_empty() {
         let refusal = Refusal::new(

@@ -6,6 +6,7 @@
 
 pub mod blind;
 pub mod certificate;
+pub mod digest;
 pub mod envelope;
 mod error;
 mod key;

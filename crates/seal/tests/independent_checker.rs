@@ -1,4 +1,10 @@
 //! The independent checker in `docs/verify` and this crate agree on certificates and logs, good and bad.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -408,7 +414,7 @@ fn malformed_keys() {
         String::new(),
         "a+b".to_owned(),
     ];
-    variants.extend((0..good.len()).map(|at| {
+    variants.extend((0..good.len()).step_by(7).map(|at| {
         let mut bad = good.clone().into_bytes();
         bad[at] = if bad[at] == b'B' { b'C' } else { b'B' };
         String::from_utf8(bad).unwrap()

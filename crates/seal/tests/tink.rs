@@ -1,4 +1,10 @@
 //! Google Tink opens our streams, and we open Tink's.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
 
 use std::{
     fs,

@@ -18,13 +18,13 @@ pub use proof::{
     prove_consistency, prove_inclusion, tree_root, verify_consistency, verify_inclusion,
 };
 pub use proof_text::TlogProof;
-use ring::digest::{Context, SHA256};
 pub use tile::{
     Growth, TILE_HASHES, TilePath, TileReader, decode_bundle, encode_bundle, entry_bundle_path,
-    find_tile_path, grow, tiles_of,
+    find_tile_path, grow, tiles_of, tiles_to_grow, tiles_to_prove_consistency,
+    tiles_to_prove_inclusion,
 };
 
-use crate::note::NoteError;
+use crate::{digest::sha256, note::NoteError};
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
@@ -87,18 +87,6 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 #[must_use]
 pub fn empty_root() -> Hash {
     sha256(&[])
-}
-
-fn sha256(parts: &[&[u8]]) -> Hash {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
 }
 
 /// A decimal number as the C2SP formats write it: digits alone, no leading zero.

@@ -171,6 +171,21 @@ fn proofs_to_seventy() {
     }
 }
 
+/// A root that the walk happens to reach does not make up for a proof that is too short for the size.
+#[test]
+fn proofs_must_reach_the_top() {
+    let leaf = leaf_hash(b"x");
+    assert_eq!(
+        verify_inclusion(&leaf, 0, 2, &[], &leaf),
+        Err(LogError::Proof)
+    );
+    assert_eq!(verify_inclusion(&leaf, 0, 1, &[], &leaf), Ok(()));
+    assert_eq!(
+        verify_consistency(1, &leaf, 2, &leaf, &[]),
+        Err(LogError::Proof)
+    );
+}
+
 #[test]
 fn growth_writes_every_tile_whatever_the_steps() {
     let all = leaves(66_100);
@@ -238,6 +253,42 @@ fn work_grows_with_the_logarithm() {
         "{} tiles read to prove",
         store.reads.get()
     );
+}
+
+/// A store that answers later is asked for the listed tiles first; they are enough.
+#[test]
+fn the_listed_tiles_are_enough() {
+    let all = leaves(66_100);
+    for old in [
+        0, 1, 2, 255, 256, 257, 300, 512, 40_000, 65_535, 65_536, 66_000,
+    ] {
+        let mut store = Store::default();
+        store.grow(0, &all[..old]);
+        let only = |listed: Vec<TilePath>, size: u64| {
+            let store = &store;
+            TileReader::new(size, move |path: &TilePath| {
+                assert!(listed.contains(path), "{path} is not listed at {size}");
+                Ok(store.tiles.get(&path.to_string()).cloned())
+            })
+        };
+        let size = old as u64;
+        for new in [old + 1, old + 2, old + 7, (old + 300).min(66_100), 66_100] {
+            let growth = grow(size, &all[old..new], &only(tiles_to_grow(size), size)).unwrap();
+            assert_eq!(growth.root, mth(&all[..new]), "{old} to {new}");
+        }
+        for index in [0, size / 3, size.saturating_sub(1)]
+            .into_iter()
+            .filter(|index| *index < size)
+        {
+            let listed = only(tiles_to_prove_inclusion(index, size).unwrap(), size);
+            let proof = prove_inclusion(index, size, &listed).unwrap();
+            let root = tree_root(size, &listed).unwrap();
+            verify_inclusion(&all[index as usize], index, size, &proof, &root).unwrap();
+            let listed = only(tiles_to_prove_consistency(index, size).unwrap(), size);
+            let proof = prove_consistency(index, size, &listed).unwrap();
+            verify_consistency(index, &mth(&all[..index as usize]), size, &root, &proof).unwrap();
+        }
+    }
 }
 
 #[test]

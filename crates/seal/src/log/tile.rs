@@ -1,8 +1,12 @@
 //! Tiles and entry bundles (<https://c2sp.org/tlog-tiles>).
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use super::{Hash, HashReader, LogError, node_hash, tree_root};
+use super::{Hash, HashReader, LogError, node_hash, prove_consistency, prove_inclusion, tree_root};
 
 /// How many hashes a full tile holds, and entries a full bundle.
 pub const TILE_HASHES: u64 = 256;
@@ -200,12 +204,92 @@ fn fold(hashes: &[Hash]) -> Option<Hash> {
     Some(node_hash(&fold(left)?, &fold(right)?))
 }
 
+/// The tiles that [`grow`] reads of a tree of `old_size` leaves, however many leaves are added: the partial ones.
+#[must_use]
+pub fn tiles_to_grow(old_size: u64) -> Vec<TilePath> {
+    let partial = |level| find_tile_path(level, hashes_at(level, old_size) / TILE_HASHES, old_size);
+    (0..TILE_LEVELS).filter_map(partial).collect()
+}
+
+/// The tiles that an inclusion proof of leaf `index` in the tree of `size` leaves needs, and its root.
+///
+/// # Errors
+/// [`LogError::Range`].
+pub fn tiles_to_prove_inclusion(index: u64, size: u64) -> Result<Vec<TilePath>, LogError> {
+    TileList::of(size, |list| prove_inclusion(index, size, list))
+}
+
+/// The tiles that a consistency proof from `old_size` to `size` leaves needs, and the root at `size`.
+///
+/// # Errors
+/// [`LogError::Range`].
+pub fn tiles_to_prove_consistency(old_size: u64, size: u64) -> Result<Vec<TilePath>, LogError> {
+    TileList::of(size, |list| prove_consistency(old_size, size, list))
+}
+
+/// Notes which tiles are read instead of reading them, so that a store that answers later can be asked beforehand.
+struct TileList {
+    size: u64,
+    tiles: RefCell<BTreeSet<TilePath>>,
+}
+
+impl TileList {
+    fn of<T>(
+        size: u64,
+        work: impl FnOnce(&Self) -> Result<T, LogError>,
+    ) -> Result<Vec<TilePath>, LogError> {
+        let list = Self {
+            size,
+            tiles: RefCell::default(),
+        };
+        work(&list)?;
+        tree_root(size, &list)?;
+        Ok(list.tiles.into_inner().into_iter().collect())
+    }
+}
+
+impl HashReader for TileList {
+    fn read(&self, level: u8, index: u64) -> Result<Hash, LogError> {
+        let place = Place::of(level, index, self.size)?;
+        self.tiles.borrow_mut().insert(place.tile);
+        Ok([0; HASH_BYTES])
+    }
+}
+
+/// Where the hashes under a node lie.
+struct Place {
+    tile: TilePath,
+    first: usize,
+    count: usize,
+}
+
+impl Place {
+    fn of(level: u8, index: u64, size: u64) -> Result<Self, LogError> {
+        let height = level % TILE_LEVELS;
+        let end = index
+            .checked_add(1)
+            .and_then(|end| end.checked_mul(1_u64.checked_shl(u32::from(level))?));
+        if end.is_none_or(|end| end > size) {
+            return Err(LogError::Range);
+        }
+        let first = index << height;
+        let tile = find_tile_path(level / TILE_LEVELS, first / TILE_HASHES, size)
+            .ok_or(LogError::Range)?;
+        let first = usize::try_from(first % TILE_HASHES).map_err(|_| LogError::Range)?;
+        Ok(Self {
+            tile,
+            first,
+            count: 1 << height,
+        })
+    }
+}
+
 /// Reads hashes out of stored tiles of a tree of a known size. `fetch` gives a tile's bytes or nothing; when a partial
 /// tile is gone, the full one is asked for instead. Each tile is fetched once.
 pub struct TileReader<F> {
     size: u64,
     fetch: F,
-    seen: RefCell<BTreeMap<(u8, u64), Rc<Vec<u8>>>>,
+    seen: RefCell<BTreeMap<TilePath, Vec<Hash>>>,
 }
 
 impl<F: Fn(&TilePath) -> Result<Option<Vec<u8>>, LogError>> TileReader<F> {
@@ -214,51 +298,36 @@ impl<F: Fn(&TilePath) -> Result<Option<Vec<u8>>, LogError>> TileReader<F> {
         Self {
             size,
             fetch,
-            seen: RefCell::new(BTreeMap::new()),
+            seen: RefCell::default(),
         }
     }
 
-    fn tile(&self, level: u8, index: u64) -> Result<Rc<Vec<u8>>, LogError> {
-        if let Some(tile) = self.seen.borrow().get(&(level, index)) {
-            return Ok(Rc::clone(tile));
-        }
-        let path = find_tile_path(level, index, self.size).ok_or(LogError::Range)?;
+    fn get_tile(&self, path: TilePath) -> Result<Vec<Hash>, LogError> {
         let found = match (self.fetch)(&path)? {
             None if !path.is_full() => (self.fetch)(&path.full())?,
             found => found,
         };
-        let tile = Rc::new(found.ok_or_else(|| LogError::Missing(path.to_string()))?);
-        if tile.len() < usize::from(path.width) * HASH_BYTES || tile.len() % HASH_BYTES != 0 {
+        let tile = found.ok_or_else(|| LogError::Missing(path.to_string()))?;
+        let (hashes, rest) = tile.as_chunks::<HASH_BYTES>();
+        if hashes.len() < usize::from(path.width) || !rest.is_empty() {
             return Err(LogError::Malformed("tile"));
         }
-        self.seen
-            .borrow_mut()
-            .insert((level, index), Rc::clone(&tile));
-        Ok(tile)
+        Ok(hashes.to_vec())
     }
 }
 
 impl<F: Fn(&TilePath) -> Result<Option<Vec<u8>>, LogError>> HashReader for TileReader<F> {
     fn read(&self, level: u8, index: u64) -> Result<Hash, LogError> {
-        let height = level % TILE_LEVELS;
-        let first = index
-            .checked_shl(u32::from(height))
-            .ok_or(LogError::Range)?;
-        let count = 1_u64 << height;
-        if (first + count)
-            .checked_shl(u32::from(level - height))
-            .is_none_or(|end| end > self.size)
-        {
-            return Err(LogError::Range);
+        let place = Place::of(level, index, self.size)?;
+        if !self.seen.borrow().contains_key(&place.tile) {
+            let hashes = self.get_tile(place.tile)?;
+            self.seen.borrow_mut().insert(place.tile, hashes);
         }
-        let tile = self.tile(level / TILE_LEVELS, first / TILE_HASHES)?;
-        let hashes: Vec<Hash> = tile
-            .chunks_exact(HASH_BYTES)
-            .skip(usize::try_from(first % TILE_HASHES).map_err(|_| LogError::Range)?)
-            .take(usize::try_from(count).map_err(|_| LogError::Range)?)
-            .filter_map(|bytes| bytes.try_into().ok())
-            .collect();
-        fold(&hashes).ok_or(LogError::Malformed("tile"))
+        let seen = self.seen.borrow();
+        let under = seen
+            .get(&place.tile)
+            .and_then(|hashes| hashes.get(place.first..place.first + place.count));
+        under.and_then(fold).ok_or(LogError::Malformed("tile"))
     }
 }
 

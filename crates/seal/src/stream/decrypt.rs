@@ -80,6 +80,39 @@ impl Decryptor {
         }
     }
 
+    /// As [`open_range`](Self::open_range), decrypting within the caller's buffer: the plaintext replaces the
+    /// ciphertext, with no copy made. On an error the buffer is empty.
+    ///
+    /// # Errors
+    /// As [`open_range`](Self::open_range).
+    pub fn open_in_place(&self, first_segment: u32, buffer: &mut Vec<u8>) -> Result<(), SealError> {
+        let opened = self.open_within(first_segment, buffer);
+        buffer.truncate(*opened.as_ref().unwrap_or(&0));
+        opened.map(|_| ())
+    }
+
+    /// Decrypts each segment to where the plaintext of the one before ends; how long it is in all.
+    fn open_within(&self, first_segment: u32, buffer: &mut [u8]) -> Result<usize, SealError> {
+        let (mut number, mut from, mut to) = (u64::from(first_segment), 0, 0);
+        while from < buffer.len() || number == u64::from(first_segment) {
+            let (segment, _) =
+                self.next_segment(number, buffer.get(from..).ok_or(SealError::Range)?)?;
+            let end = from + segment.len();
+            let last = number + 1 == self.layout.segments();
+            let nonce = self
+                .segments
+                .nonce(u32::try_from(number).map_err(|_| SealError::Range)?, last);
+            let place = buffer.get_mut(to..end).ok_or(SealError::Range)?;
+            let opened = self
+                .segments
+                .key
+                .open_within(nonce, Aad::empty(), place, from - to..);
+            to += opened.map_err(|_| SealError::NotAuthentic)?.len();
+            (number, from) = (number + 1, end);
+        }
+        Ok(to)
+    }
+
     fn next_segment<'a>(
         &self,
         number: u64,

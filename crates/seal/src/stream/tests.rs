@@ -75,6 +75,19 @@ fn every_range() {
                         <= (end - start).div_ceil(SEGMENT - TAG_BYTES).max(1) * SEGMENT + SEGMENT
                 );
                 let opened = decryptor.open_range(fetch.first_segment, cipher).unwrap();
+                let mut in_place = cipher.to_vec();
+                decryptor
+                    .open_in_place(fetch.first_segment, &mut in_place)
+                    .unwrap();
+                assert_eq!(in_place, opened);
+                in_place = cipher.to_vec();
+                *in_place.last_mut().unwrap() ^= 1;
+                assert!(
+                    decryptor
+                        .open_in_place(fetch.first_segment, &mut in_place)
+                        .is_err()
+                        && in_place.is_empty()
+                );
                 assert_eq!(opened[fetch.keep], plain[start..end]);
             }
         }

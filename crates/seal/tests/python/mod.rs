@@ -8,7 +8,7 @@ use std::{
 
 /// `python3` if it has the module, or else one in a virtual environment under `target/` into which `package` is
 /// installed. Fails when neither can be had.
-pub fn python_with(module: &str, package: &str) -> PathBuf {
+pub(crate) fn python_with(module: &str, package: &str) -> PathBuf {
     let system = PathBuf::from("python3");
     if has(&system, module) {
         return system;
@@ -63,7 +63,7 @@ fn done(run: Output) {
     dead_code,
     reason = "not every test that includes this module needs it"
 )]
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
