@@ -1,3 +1,4 @@
 //! Callvault: app.
 
+pub mod audio;
 pub mod import;
