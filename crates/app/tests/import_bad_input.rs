@@ -368,6 +368,21 @@ fn freeswitch_documents() {
 }
 
 #[test]
+fn a_document_without_its_last_bracket_costs_itself_only() {
+    let good = document("1769832000000000");
+    let rows = format!("{good}\n").repeat(5000);
+    let file = format!("{}\n{rows}", &good[..good.len() - 1]);
+    let batch = read(file.as_bytes(), Format::FreeswitchJson, &options());
+    assert_eq!((batch.records.len(), batch.rejects.len()), (5000, 1));
+    assert_eq!(batch.rejects[0].error.code, "bad-json");
+    assert!(
+        batch.rejects[0]
+            .raw
+            .starts_with(&good.as_bytes()[..good.len() - 1])
+    );
+}
+
+#[test]
 fn half_a_last_line_is_truncated_and_read_again_once_it_is_whole() {
     for (format, header, good) in [
         (Format::AsteriskCsv, "", GOOD),
