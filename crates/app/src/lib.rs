@@ -4,6 +4,7 @@
 //! work is [`Vault::tick`]; nothing here sleeps, spawns or reads the time by itself.
 
 pub mod account;
+pub mod audio;
 pub mod backup;
 pub mod bulk;
 pub mod certificate;
