@@ -131,6 +131,39 @@ pub(super) async fn execute_erase(
     rows: &[(PartitionRef, Tombstone)],
     leaf: &NewLeaf,
 ) -> Attempt<u64> {
+    let locked = hide_rows(conn, account, rows).await?;
+    let at = rows
+        .iter()
+        .map(|(_, tombstone)| tombstone.at)
+        .max()
+        .unwrap_or_default();
+    let index = log::append(conn, Some(account), Some(at), leaf).await?;
+    let purged_at = locked.is_empty().then_some(at);
+    log::insert_destruction(conn, account, index, at, &leaf.statement, purged_at).await?;
+    for portion in query::by_portion(&locked) {
+        let mut insert = Builder::new("INSERT INTO erasures (account, leaf, key) ");
+        insert.push_values(portion, |mut values, partition| {
+            values
+                .push_bind(account.as_str())
+                .push_bind(query::stored(index))
+                .push_bind(&partition.key.0[..]);
+        });
+        insert.build().execute(&mut *conn).await?;
+    }
+    Ok(index)
+}
+
+/// Hides rows of any accounts.
+pub(super) async fn execute_hide(conn: &mut Conn, rows: &[(PartitionRef, Tombstone)]) -> Attempt<()> {
+    for rows in rows.chunk_by(|a, b| a.0.account == b.0.account) {
+        if let Some((partition, _)) = rows.first() {
+            hide_rows(conn, &partition.account, rows).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn hide_rows(conn: &mut Conn, account: &AccountSid, rows: &[(PartitionRef, Tombstone)]) -> Attempt<Vec<PartitionRow>> {
     if rows
         .iter()
         .any(|(partition, _)| partition.account != *account)
@@ -173,23 +206,5 @@ pub(super) async fn execute_erase(
             .execute(&mut *conn)
             .await?;
     }
-    let at = rows
-        .iter()
-        .map(|(_, tombstone)| tombstone.at)
-        .max()
-        .unwrap_or_default();
-    let index = log::append(conn, Some(account), Some(at), leaf).await?;
-    let purged_at = locked.is_empty().then_some(at);
-    log::insert_destruction(conn, account, index, at, &leaf.statement, purged_at).await?;
-    for portion in query::by_portion(&locked) {
-        let mut insert = Builder::new("INSERT INTO erasures (account, leaf, key) ");
-        insert.push_values(portion, |mut values, partition| {
-            values
-                .push_bind(account.as_str())
-                .push_bind(query::stored(index))
-                .push_bind(&partition.key.0[..]);
-        });
-        insert.build().execute(&mut *conn).await?;
-    }
-    Ok(index)
+    Ok(locked)
 }

@@ -492,6 +492,10 @@ impl Partitions for Backend {
         ))
     }
 
+    async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()> {
+        transact!(self, LONG, |conn| append::execute_hide(conn, rows))
+    }
+
     async fn shred(&self, shred: &Shred) -> Result<u64> {
         transact!(self, LONG, |conn| shred::execute_shred(conn, shred))
     }
