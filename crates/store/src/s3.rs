@@ -89,8 +89,12 @@ impl S3 {
         let place = format!("bucket {}/{} at {}", config.bucket, config.prefix, config.endpoint);
         let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
         let opened = Self { bucket: Arc::new(bucket), prefix, place };
-        opened.find_size("opened").await?;
-        Ok(opened)
+        let start = Path::from(format!("{}opened", opened.prefix));
+        match opened.bucket.list(Some(&start)).try_next().await {
+            Ok(_) => Ok(opened),
+            Err(Error::NotFound { .. }) => Err(unavailable("there is no such bucket")),
+            Err(error) => Err(store_error(&error)),
+        }
     }
 
     fn path(&self, name: &str) -> Result<Path, StoreError> {

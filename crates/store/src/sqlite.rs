@@ -154,3 +154,6 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         Err(error) => Err(unavailable(&error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

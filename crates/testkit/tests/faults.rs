@@ -15,11 +15,19 @@ use callvault_testkit::{
         checks::check,
         rows::{at, begin, loose, open_one},
     },
-    services::{garage, goes_without, proxy::{Mode, Proxy}, quota::Quota, s3_config, unique_name},
+    services::{
+        garage, goes_without,
+        proxy::{Mode, Proxy},
+        quota::Quota,
+        s3_config, unique_name,
+    },
 };
 
 fn is_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(matches!(result, Err(StoreError::Unavailable { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(StoreError::Unavailable { .. })),
+        "{result:?}"
+    );
 }
 
 fn is_full<T: std::fmt::Debug>(result: Result<T, StoreError>) {
@@ -38,7 +46,9 @@ async fn a_full_catalog_says_so_and_keeps_what_it_has() {
     let partition = open_one(&catalog, &acme, 1).await;
     let mut kept = 0;
     let refused = loop {
-        let rows: Vec<_> = (0..100).map(|second| (partition.clone(), loose(second))).collect();
+        let rows: Vec<_> = (0..100)
+            .map(|second| (partition.clone(), loose(second)))
+            .collect();
         match catalog.append_loose(at(1), &rows).await {
             Ok(_) => kept += 100,
             Err(error) => break error,
@@ -46,11 +56,19 @@ async fn a_full_catalog_says_so_and_keeps_what_it_has() {
         assert!(kept < 100_000, "the limit is never reached");
     };
     is_full::<()>(Err(refused));
-    assert_eq!(catalog.list_loose(&partition).await.unwrap().len(), kept, "a refused call adds nothing");
+    assert_eq!(
+        catalog.list_loose(&partition).await.unwrap().len(),
+        kept,
+        "a refused call adds nothing"
+    );
     check(&catalog).await;
     drop(catalog);
-    let roomy: std::sync::Arc<dyn Catalog> = std::sync::Arc::new(Sqlite::open(&path).await.unwrap());
-    roomy.append_loose(at(2), &[(partition.clone(), loose(1))]).await.unwrap();
+    let roomy: std::sync::Arc<dyn Catalog> =
+        std::sync::Arc::new(Sqlite::open(&path).await.unwrap());
+    roomy
+        .append_loose(at(2), &[(partition.clone(), loose(1))])
+        .await
+        .unwrap();
     check(&roomy).await;
 }
 
@@ -82,26 +100,43 @@ async fn a_full_bucket_says_so() {
 }
 
 fn impatient() -> Limits {
-    Limits { connections: 4, connect: Duration::from_secs(1), answer: Duration::from_secs(1) }
+    Limits {
+        connections: 4,
+        connect: Duration::from_secs(1),
+        answer: Duration::from_secs(1),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_database_is_found_again() {
-    let Some(backend) = PostgresDatabase::start().await else { return };
+    let Some(backend) = PostgresDatabase::start().await else {
+        return;
+    };
     let direct = backend.open_migrated().await;
     let (acme, _) = begin(&direct).await;
     let partition = open_one(&direct, &acme, 1).await;
     let proxy = Proxy::start(backend.database.host()).await;
     let address = backend.database.address_through(proxy.port());
     let catalog = Postgres::open_with(&address, impatient()).await.unwrap();
-    catalog.append_loose(at(1), &[(partition.clone(), loose(1))]).await.unwrap();
+    catalog
+        .append_loose(at(1), &[(partition.clone(), loose(1))])
+        .await
+        .unwrap();
     for broken in [Mode::Cut, Mode::Stall] {
         proxy.set(broken);
-        is_unavailable(catalog.append_loose(at(1), &[(partition.clone(), loose(2))]).await);
+        is_unavailable(
+            catalog
+                .append_loose(at(1), &[(partition.clone(), loose(2))])
+                .await,
+        );
         is_unavailable(catalog.find_value("x").await);
         proxy.set(Mode::Pass);
         let mut tries = 0;
-        while catalog.append_loose(at(1), &[(partition.clone(), loose(3))]).await.is_err() {
+        while catalog
+            .append_loose(at(1), &[(partition.clone(), loose(3))])
+            .await
+            .is_err()
+        {
             tries += 1;
             assert!(tries < 20, "not found again after {broken:?}");
         }
@@ -132,6 +167,9 @@ async fn a_lost_bucket_is_found_again() {
     }
     config.secret_key = "1".repeat(64);
     let refused = S3::open(&config).await.unwrap_err();
-    assert!(!refused.to_string().contains(&config.secret_key) && !format!("{config:?}").contains(&config.secret_key));
+    assert!(
+        !refused.to_string().contains(&config.secret_key)
+            && !format!("{config:?}").contains(&config.secret_key)
+    );
     is_unavailable::<()>(Err(refused));
 }

@@ -33,9 +33,11 @@ async fn postgres_and_s3() {
 
 #[tokio::test]
 async fn a_catalog_moves_to_postgres_and_back() {
-    let (Some(first), Some(second), Some(third)) =
-        (SqliteFile::start().await, PostgresDatabase::start().await, SqliteFile::start().await)
-    else {
+    let (Some(first), Some(second), Some(third)) = (
+        SqliteFile::start().await,
+        PostgresDatabase::start().await,
+        SqliteFile::start().await,
+    ) else {
         return;
     };
     pairs::a_catalog_moves(&first, &second, &third).await;

@@ -1,11 +1,16 @@
 //! Runs a command with the services that tests need, and stops them afterwards.
 
-use std::{env, process::{Command, ExitCode}};
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
 
 use callvault_testkit::services::{garage, goes_without, postgres};
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os().skip(1).skip_while(|argument| argument == "--");
+    let mut arguments = env::args_os()
+        .skip(1)
+        .skip_while(|argument| argument == "--");
     let Some(program) = arguments.next() else {
         eprintln!("usage: with-services [--] COMMAND [ARGUMENT...]");
         return ExitCode::FAILURE;
@@ -18,7 +23,9 @@ fn main() -> ExitCode {
     }
     let garage = (!goes_without("s3")).then(garage::Server::start);
     if let Some(server) = &garage {
-        command.env("CALLVAULT_TEST_S3", server.address()).env("CALLVAULT_TEST_GARAGE_CONFIG", server.config());
+        command
+            .env("CALLVAULT_TEST_S3", server.address())
+            .env("CALLVAULT_TEST_GARAGE_CONFIG", server.config());
     }
     let ended = command.status();
     drop((postgres, garage));

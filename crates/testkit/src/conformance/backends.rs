@@ -52,7 +52,9 @@ impl SqliteFile {
 #[async_trait]
 impl CatalogBackend for SqliteFile {
     async fn start() -> Option<Self> {
-        Some(Self { folder: TempDir::new().expect("a temporary folder") })
+        Some(Self {
+            folder: TempDir::new().expect("a temporary folder"),
+        })
     }
 
     async fn open(&self) -> Arc<dyn Catalog> {
@@ -70,11 +72,17 @@ pub struct PostgresDatabase {
 #[async_trait]
 impl CatalogBackend for PostgresDatabase {
     async fn start() -> Option<Self> {
-        (!goes_without("postgres")).then(|| Self { database: Database::create() })
+        (!goes_without("postgres")).then(|| Self {
+            database: Database::create(),
+        })
     }
 
     async fn open(&self) -> Arc<dyn Catalog> {
-        Arc::new(Postgres::open(&self.database.address()).await.expect("PostgreSQL"))
+        Arc::new(
+            Postgres::open(&self.database.address())
+                .await
+                .expect("PostgreSQL"),
+        )
     }
 }
 
@@ -88,11 +96,17 @@ pub struct Folder {
 #[async_trait]
 impl ObjectsBackend for Folder {
     async fn start() -> Option<Self> {
-        Some(Self { folder: TempDir::new().expect("a temporary folder") })
+        Some(Self {
+            folder: TempDir::new().expect("a temporary folder"),
+        })
     }
 
     async fn open(&self) -> Arc<dyn Objects> {
-        Arc::new(Files::open(&self.folder.path().join("objects")).await.expect("files"))
+        Arc::new(
+            Files::open(&self.folder.path().join("objects"))
+                .await
+                .expect("files"),
+        )
     }
 }
 
@@ -105,7 +119,9 @@ pub struct Bucket {
 #[async_trait]
 impl ObjectsBackend for Bucket {
     async fn start() -> Option<Self> {
-        (!goes_without("s3")).then(|| Self { prefix: unique_name() })
+        (!goes_without("s3")).then(|| Self {
+            prefix: unique_name(),
+        })
     }
 
     async fn open(&self) -> Arc<dyn Objects> {

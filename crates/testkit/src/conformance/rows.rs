@@ -9,8 +9,8 @@ use callvault_core::{AccountSid, Class, Day, KeyId, ObjectId, Sid, TimeUs};
 use callvault_store::{
     Catalog,
     rows::{
-        AccountRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf, Packed, PartitionRef,
-        RecordingRow, SegmentRow, Shred,
+        AccountRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf, Packed,
+        PartitionRef, RecordingRow, SegmentRow, Shred,
     },
 };
 
@@ -43,20 +43,45 @@ pub fn account(name: &str) -> AccountSid {
 /// A key.
 #[must_use]
 pub fn key(account: &AccountSid, purpose: KeyPurpose, epoch: u64) -> KeyRow {
-    KeyRow { account: account.clone(), key: KeyId(id()), purpose, epoch, wrapped: vec![7; 60] }
+    KeyRow {
+        account: account.clone(),
+        key: KeyId(id()),
+        purpose,
+        epoch,
+        wrapped: vec![7; 60],
+    }
 }
 
 /// An epoch.
 #[must_use]
 pub fn epoch(epoch: u64) -> EpochRow {
-    EpochRow { epoch, created_at: at(0), wrapped: vec![9; 60], open: true, live_keys: 0 }
+    EpochRow {
+        epoch,
+        created_at: at(0),
+        wrapped: vec![9; 60],
+        open: true,
+        live_keys: 0,
+    }
 }
 
 /// A partition to open, with its key.
 #[must_use]
-pub fn partition(account: &AccountSid, class: Class, day: i32, epoch: u64) -> (PartitionRef, KeyRow) {
+pub fn partition(
+    account: &AccountSid,
+    class: Class,
+    day: i32,
+    epoch: u64,
+) -> (PartitionRef, KeyRow) {
     let key = key(account, KeyPurpose::Partition, epoch);
-    (PartitionRef { account: account.clone(), class, day: Day(day), key: key.key }, key)
+    (
+        PartitionRef {
+            account: account.clone(),
+            class,
+            day: Day(day),
+            key: key.key,
+        },
+        key,
+    )
 }
 
 /// A loose row.
@@ -64,26 +89,47 @@ pub fn partition(account: &AccountSid, class: Class, day: i32, epoch: u64) -> (P
 pub fn loose(seconds: i64) -> LooseRow {
     let mut tail = [0; 10];
     tail.copy_from_slice(&id()[..10]);
-    LooseRow { sid: Sid::new(at(seconds), tail), at: at(seconds), body: vec![3; 100] }
+    LooseRow {
+        sid: Sid::new(at(seconds), tail),
+        at: at(seconds),
+        body: vec![3; 100],
+    }
 }
 
 /// A large segment, whose parts are objects.
 #[must_use]
 pub fn segment(rows: u64) -> SegmentRow {
-    SegmentRow { segment: ObjectId(id()), rows, bytes: rows * 70, min_at: at(0), max_at: at(9), packed: None }
+    SegmentRow {
+        segment: ObjectId(id()),
+        rows,
+        bytes: rows * 70,
+        min_at: at(0),
+        max_at: at(9),
+        packed: None,
+    }
 }
 
 /// A small segment, in the catalog.
 #[must_use]
 pub fn packed(rows: u64) -> SegmentRow {
-    let packed = Packed { body: vec![1; 300], locator: vec![2; 40] };
-    SegmentRow { bytes: 340, packed: Some(packed), ..segment(rows) }
+    let packed = Packed {
+        body: vec![1; 300],
+        locator: vec![2; 40],
+    };
+    SegmentRow {
+        bytes: 340,
+        packed: Some(packed),
+        ..segment(rows)
+    }
 }
 
 /// A leaf.
 #[must_use]
 pub fn leaf(text: &str) -> NewLeaf {
-    NewLeaf { body: format!("{{\"leaf\":\"{text}\"}}").into_bytes(), statement: format!("{{\"of\":\"{text}\"}}") }
+    NewLeaf {
+        body: format!("{{\"leaf\":\"{text}\"}}").into_bytes(),
+        statement: format!("{{\"of\":\"{text}\"}}"),
+    }
 }
 
 /// A recording with its key.
@@ -152,7 +198,10 @@ pub async fn add_account(catalog: &Arc<dyn Catalog>, name: &str) -> (AccountSid,
         version: 1,
         closed_at: None,
     };
-    catalog.insert_account(&row, &key).await.expect("an account");
+    catalog
+        .insert_account(&row, &key)
+        .await
+        .expect("an account");
     (account, key.key)
 }
 
@@ -171,7 +220,10 @@ pub async fn begin(catalog: &Arc<dyn Catalog>) -> (AccountSid, KeyId) {
 /// When the catalog refuses.
 pub async fn open_one(catalog: &Arc<dyn Catalog>, account: &AccountSid, day: i32) -> PartitionRef {
     let new = partition(account, Class::Call, day, 1);
-    let opened = catalog.open_partitions(std::slice::from_ref(&new)).await.expect("a partition");
+    let opened = catalog
+        .open_partitions(std::slice::from_ref(&new))
+        .await
+        .expect("a partition");
     opened[0].reference()
 }
 
@@ -179,9 +231,16 @@ pub async fn open_one(catalog: &Arc<dyn Catalog>, account: &AccountSid, day: i32
 ///
 /// # Panics
 /// When the catalog refuses.
-pub async fn fill(catalog: &Arc<dyn Catalog>, partition: &PartitionRef, count: i64) -> Vec<LooseRow> {
+pub async fn fill(
+    catalog: &Arc<dyn Catalog>,
+    partition: &PartitionRef,
+    count: i64,
+) -> Vec<LooseRow> {
     let rows: Vec<LooseRow> = (0..count).map(loose).collect();
-    let named: Vec<_> = rows.iter().map(|row| (partition.clone(), row.clone())).collect();
+    let named: Vec<_> = rows
+        .iter()
+        .map(|row| (partition.clone(), row.clone()))
+        .collect();
     let new = catalog.append_loose(at(5), &named).await.expect("rows");
     assert!(new.iter().all(|new| *new));
     rows
@@ -193,8 +252,10 @@ pub async fn fill(catalog: &Arc<dyn Catalog>, partition: &PartitionRef, count: i
 /// When the catalog refuses.
 pub async fn stage(catalog: &Arc<dyn Catalog>, account: &AccountSid, segment: &SegmentRow) {
     use callvault_store::catalog::object_names;
-    let names =
-        [object_names::segment(account, segment.segment), object_names::locator(account, segment.segment)];
+    let names = [
+        object_names::segment(account, segment.segment),
+        object_names::locator(account, segment.segment),
+    ];
     catalog.stage_objects(&names, at(0)).await.expect("staged");
 }
 
@@ -206,5 +267,8 @@ pub async fn add_recording(catalog: &Arc<dyn Catalog>, recording: &RecordingRow,
     use callvault_store::catalog::object_names;
     let name = object_names::recording(&recording.account, recording.object);
     catalog.stage_objects(&[name], at(0)).await.expect("staged");
-    catalog.insert_recording(recording, key).await.expect("a recording");
+    catalog
+        .insert_recording(recording, key)
+        .await
+        .expect("a recording");
 }

@@ -45,7 +45,11 @@ fn require(variable: &str, service: &str, how: &str) -> String {
 /// When there is none: a missing service fails the test.
 #[must_use]
 pub fn postgres_address() -> String {
-    require("CALLVAULT_TEST_POSTGRES", "postgres", "which needs Debian's package `postgresql`")
+    require(
+        "CALLVAULT_TEST_POSTGRES",
+        "postgres",
+        "which needs Debian's package `postgresql`",
+    )
 }
 
 /// The bucket of this run, with a prefix of the caller's own.
@@ -54,11 +58,21 @@ pub fn postgres_address() -> String {
 /// When there is none: a missing service fails the test.
 #[must_use]
 pub fn s3_config(prefix: &str) -> S3Config {
-    let address = require("CALLVAULT_TEST_S3", "s3", "which needs Garage (`cargo install garage --version 2.5.0`)");
-    let rest = address.strip_prefix("http://").expect("CALLVAULT_TEST_S3 begins with http://");
+    let address = require(
+        "CALLVAULT_TEST_S3",
+        "s3",
+        "which needs Garage (`cargo install garage --version 2.5.0`)",
+    );
+    let rest = address
+        .strip_prefix("http://")
+        .expect("CALLVAULT_TEST_S3 begins with http://");
     let (keys, place) = rest.split_once('@').expect("CALLVAULT_TEST_S3 has keys");
-    let (access, secret) = keys.split_once(':').expect("CALLVAULT_TEST_S3 has two keys");
-    let (host, bucket) = place.split_once('/').expect("CALLVAULT_TEST_S3 has a bucket");
+    let (access, secret) = keys
+        .split_once(':')
+        .expect("CALLVAULT_TEST_S3 has two keys");
+    let (host, bucket) = place
+        .split_once('/')
+        .expect("CALLVAULT_TEST_S3 has a bucket");
     S3Config {
         endpoint: format!("http://{host}"),
         region: "garage".to_owned(),
@@ -89,11 +103,19 @@ pub(crate) fn free_port() -> u16 {
 /// A program in `PATH`, or in one of these folders.
 pub(crate) fn find_program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    folders.iter().cloned().chain(env::split_paths(&path)).map(|folder| folder.join(name)).find(|path| path.is_file())
+    folders
+        .iter()
+        .cloned()
+        .chain(env::split_paths(&path))
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// Waits a moment for a service of another process.
-#[expect(clippy::disallowed_methods, reason = "another process starts in real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process starts in real time"
+)]
 pub(crate) fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(50));
 }

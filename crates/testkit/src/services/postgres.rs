@@ -26,28 +26,49 @@ fn find_programs() -> Option<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .filter(|(_, programs)| programs.join("initdb").is_file())
         .collect();
     versions.sort();
-    versions.pop().map(|(_, programs)| programs).or_else(|| Some(find_program("initdb", &[])?.parent()?.to_owned()))
+    versions
+        .pop()
+        .map(|(_, programs)| programs)
+        .or_else(|| Some(find_program("initdb", &[])?.parent()?.to_owned()))
 }
 
 /// Runs a program of the server as a user that it accepts, and lets it end with us.
 fn command(program: &Path) -> Command {
-    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let root =
+        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "INT"]);
     if root {
-        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
+        command.args([
+            "--reuid",
+            "postgres",
+            "--regid",
+            "postgres",
+            "--init-groups",
+        ]);
     }
-    command.arg(program).env_remove("PGDATA").env("LC_ALL", "C.UTF-8").stdout(Stdio::null());
+    command
+        .arg(program)
+        .env_remove("PGDATA")
+        .env("LC_ALL", "C.UTF-8")
+        .stdout(Stdio::null());
     command
 }
 
 fn user_id(name: &str) -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
-    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+    let line = users
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
@@ -59,7 +80,8 @@ impl Server {
     /// When PostgreSQL is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let programs = find_programs().expect("PostgreSQL is not installed: install Debian's package `postgresql`");
+        let programs = find_programs()
+            .expect("PostgreSQL is not installed: install Debian's package `postgresql`");
         let folder = TempDir::with_prefix("callvault-postgres-").expect("a temporary folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let data = folder.path().join("data");
@@ -69,7 +91,16 @@ impl Server {
             let _ = chown(&data, Some(user), Some(group));
         }
         let made = command(&programs.join("initdb"))
-            .args(["--auth", "trust", "--username", "callvault", "--encoding", "UTF8", "--no-sync", "-D"])
+            .args([
+                "--auth",
+                "trust",
+                "--username",
+                "callvault",
+                "--encoding",
+                "UTF8",
+                "--no-sync",
+                "-D",
+            ])
             .arg(&data)
             .status()
             .expect("initdb runs");
@@ -79,14 +110,33 @@ impl Server {
         let child = command(&programs.join("postgres"))
             .arg("-D")
             .arg(&data)
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"])
-            .args(["-c", "fsync=on", "-c", "shared_buffers=128MB", "-c", "log_min_messages=warning"])
+            .args([
+                "-p",
+                &port.to_string(),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "max_connections=400",
+            ])
+            .args([
+                "-c",
+                "fsync=on",
+                "-c",
+                "shared_buffers=128MB",
+                "-c",
+                "log_min_messages=warning",
+            ])
             .arg("-k")
             .arg(&data)
             .stderr(log)
             .spawn()
             .expect("postgres runs");
-        let server = Self { child, port, programs, folder };
+        let server = Self {
+            child,
+            port,
+            programs,
+            folder,
+        };
         server.wait();
         server
     }
@@ -94,7 +144,15 @@ impl Server {
     fn wait(&self) {
         for _ in 0..300 {
             let ready = Command::new(self.programs.join("pg_isready"))
-                .args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .args([
+                    "-q",
+                    "-t",
+                    "1",
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    &self.port.to_string(),
+                ])
                 .status()
                 .expect("pg_isready runs");
             if ready.success() {
@@ -135,7 +193,10 @@ impl Database {
     /// When there is no server.
     #[must_use]
     pub fn create() -> Self {
-        let database = Self { server: postgres_address(), name: unique_name() };
+        let database = Self {
+            server: postgres_address(),
+            name: unique_name(),
+        };
         database.run_on_server(&format!("CREATE DATABASE {}", database.name));
         database
     }
@@ -155,7 +216,11 @@ impl Database {
     /// Where the server listens.
     #[must_use]
     pub fn host(&self) -> String {
-        self.server.rsplit('@').next().expect("an address").to_owned()
+        self.server
+            .rsplit('@')
+            .next()
+            .expect("an address")
+            .to_owned()
     }
 
     /// Runs a statement in the database and returns what it prints, one row a line.
@@ -174,19 +239,37 @@ impl Database {
 
 fn run(address: &str, sql: &str) -> String {
     let folders: Vec<PathBuf> = find_programs().into_iter().collect();
-    let psql = find_program("psql", &folders).expect("psql is not installed: install Debian's package `postgresql`");
+    let psql = find_program("psql", &folders)
+        .expect("psql is not installed: install Debian's package `postgresql`");
     let done = Command::new(psql)
-        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, address])
+        .args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            sql,
+            address,
+        ])
         .output()
         .expect("psql runs");
-    assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.run_on_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+            self.run_on_server(&format!(
+                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+                self.name
+            ));
         }
     }
 }

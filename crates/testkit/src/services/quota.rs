@@ -23,7 +23,10 @@ impl Quota {
     /// Gives a store room for this many more bytes.
     #[must_use]
     pub fn new(inner: Arc<dyn Objects>, bytes: u64) -> Self {
-        Self { inner, left: Arc::new(AtomicU64::new(bytes)) }
+        Self {
+            inner,
+            left: Arc::new(AtomicU64::new(bytes)),
+        }
     }
 
     /// Changes the room.
@@ -33,9 +36,13 @@ impl Quota {
 }
 
 fn take(left: &AtomicU64, bytes: usize) -> Result<(), StoreError> {
-    left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(bytes as u64))
-        .map(|_| ())
-        .map_err(|_| StoreError::Full { store: "object store" })
+    left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+        left.checked_sub(bytes as u64)
+    })
+    .map(|_| ())
+    .map_err(|_| StoreError::Full {
+        store: "object store",
+    })
 }
 
 #[async_trait]
@@ -46,7 +53,10 @@ impl Objects for Quota {
     }
 
     async fn begin(&self, name: &str) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(QuotaUpload { inner: self.inner.begin(name).await?, left: self.left.clone() }))
+        Ok(Box::new(QuotaUpload {
+            inner: self.inner.begin(name).await?,
+            left: self.left.clone(),
+        }))
     }
 
     async fn get(&self, name: &str) -> Result<Bytes, StoreError> {

@@ -12,7 +12,8 @@ use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, dump},
     rows::{
-        add_recording, at, begin, epoch, fill, id, job, leaf, open_one, packed, recording, segment, shred, stage,
+        add_recording, at, begin, epoch, fill, id, job, leaf, open_one, packed, recording, segment,
+        shred, stage,
     },
 };
 
@@ -31,20 +32,41 @@ pub async fn populate(catalog: &Arc<dyn Catalog>) {
         lifted_at: Some(at(3)),
     };
     catalog.insert_hold(&hold).await.expect("a hold");
-    let (kept, gone) = (open_one(catalog, &acme, 1).await, open_one(catalog, &acme, -2).await);
+    let (kept, gone) = (
+        open_one(catalog, &acme, 1).await,
+        open_one(catalog, &acme, -2).await,
+    );
     let rows = fill(catalog, &kept, 300).await;
     fill(catalog, &gone, 3).await;
     let large = segment(10);
     stage(catalog, &acme, &large).await;
     stage(catalog, &acme, &segment(11)).await;
-    let inserts = [large, packed(4)].map(|segment| SegmentInsert { partition: kept.clone(), segment });
-    catalog.insert_segments(&inserts, None).await.expect("segments");
-    let hidden = Tombstone { sid: rows[0].sid, at: at(9) };
-    catalog.erase(&acme, &[(kept.clone(), hidden)], &leaf("erase")).await.expect("hidden");
-    catalog.shred(&shred(&acme, vec![gone])).await.expect("shredded");
+    let inserts = [large, packed(4)].map(|segment| SegmentInsert {
+        partition: kept.clone(),
+        segment,
+    });
+    catalog
+        .insert_segments(&inserts, None)
+        .await
+        .expect("segments");
+    let hidden = Tombstone {
+        sid: rows[0].sid,
+        at: at(9),
+    };
+    catalog
+        .erase(&acme, &[(kept.clone(), hidden)], &leaf("erase"))
+        .await
+        .expect("hidden");
+    catalog
+        .shred(&shred(&acme, vec![gone]))
+        .await
+        .expect("shredded");
     let (row, key) = recording(&acme, 1, [1, 2]);
     add_recording(catalog, &row, &key).await;
-    catalog.enqueue(&job("j", "import", at(0))).await.expect("a job");
+    catalog
+        .enqueue(&job("j", "import", at(0)))
+        .await
+        .expect("a job");
     catalog.insert_epoch(&epoch(2)).await.expect("an epoch");
 }
 
@@ -60,7 +82,9 @@ pub async fn a_dump_loads_into_an_empty_catalog(backend: &impl CatalogBackend) {
 
 /// Damaged dumps.
 pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
-    let source = crate::conformance::backends::SqliteFile::start().await.expect("SQLite");
+    let source = crate::conformance::backends::SqliteFile::start()
+        .await
+        .expect("SQLite");
     let source = source.open_migrated().await;
     populate(&source).await;
     let text = dump(&source).await;
@@ -72,7 +96,10 @@ pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
         left.remove(place);
         left.join("\n")
     };
-    let leaf = lines.iter().position(|line| line.starts_with("[\"log\"")).expect("a leaf");
+    let leaf = lines
+        .iter()
+        .position(|line| line.starts_with("[\"log\""))
+        .expect("a leaf");
     let damaged = [
         String::new(),
         "{}".to_owned(),
@@ -89,19 +116,47 @@ pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
     ];
     for (number, damaged) in damaged.iter().enumerate() {
         let refused = catalog.load(&mut damaged.as_bytes()).await;
-        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{number}: {refused:?}");
+        assert!(
+            matches!(refused, Err(StoreError::Damaged { .. })),
+            "{number}: {refused:?}"
+        );
     }
-    assert_eq!(contents(&catalog).await, empty, "nothing of a damaged dump stays");
-    catalog.load(&mut text.as_bytes()).await.expect("the whole dump");
-    assert_eq!(dump(&catalog).await, text, "the same text from every engine");
+    assert_eq!(
+        contents(&catalog).await,
+        empty,
+        "nothing of a damaged dump stays"
+    );
+    catalog
+        .load(&mut text.as_bytes())
+        .await
+        .expect("the whole dump");
+    assert_eq!(
+        dump(&catalog).await,
+        text,
+        "the same text from every engine"
+    );
     check(&catalog).await;
     let acme = "acme".parse().expect("a name");
-    assert_eq!(catalog.append_leaf(None, at(1), &crate::conformance::rows::leaf("next")).await.expect("a leaf"), 2);
+    assert_eq!(
+        catalog
+            .append_leaf(None, at(1), &crate::conformance::rows::leaf("next"))
+            .await
+            .expect("a leaf"),
+        2
+    );
     let before = catalog.list_garbage(99).await.expect("garbage").len();
     let (row, _) = recording(&acme, 1, [1, 2]);
-    assert_eq!(catalog.find_recording(&acme, row.sid).await.expect("read"), None);
-    let partitions = catalog.list_unsealed(1, callvault_core::Day(9), 9).await.expect("partitions");
-    catalog.shred(&shred(&acme, vec![partitions[0].reference()])).await.expect("new garbage gets new numbers");
+    assert_eq!(
+        catalog.find_recording(&acme, row.sid).await.expect("read"),
+        None
+    );
+    let partitions = catalog
+        .list_unsealed(1, callvault_core::Day(9), 9)
+        .await
+        .expect("partitions");
+    catalog
+        .shred(&shred(&acme, vec![partitions[0].reference()]))
+        .await
+        .expect("new garbage gets new numbers");
     assert!(catalog.list_garbage(99).await.expect("garbage").len() > before);
 }
-
