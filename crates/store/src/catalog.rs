@@ -65,7 +65,13 @@ pub trait Accounts: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the version is no longer `expected_version`.
-    async fn put_policy(&self, account: &AccountSid, policy: &str, expected_version: i64, jobs: &[JobRow]) -> Result<()>;
+    async fn put_policy(
+        &self,
+        account: &AccountSid,
+        policy: &str,
+        expected_version: i64,
+        jobs: &[JobRow],
+    ) -> Result<()>;
 
     /// Places a hold.
     async fn insert_hold(&self, hold: &HoldRow) -> Result<()>;
@@ -243,7 +249,12 @@ pub trait Log: Send + Sync + 'static {
     /// One destruction.
     async fn find_destruction(&self, leaf: u64) -> Result<Option<DestructionRow>>;
     /// An account's destructions with an index below `before`, newest first.
-    async fn list_destructions(&self, account: &AccountSid, before: Option<u64>, limit: u32) -> Result<Vec<DestructionRow>>;
+    async fn list_destructions(
+        &self,
+        account: &AccountSid,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<DestructionRow>>;
     /// Takes over leaves from a published log after a restore, destroying again what they destroyed: `shreds` are the
     /// keys that any of these leaves names. Returns how many keys were there and are gone now.
     async fn replay(&self, first: u64, leaves: &[Vec<u8>], shreds: &[KeyId], at: TimeUs) -> Result<u64>;

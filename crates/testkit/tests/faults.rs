@@ -24,10 +24,7 @@ use callvault_testkit::{
 };
 
 fn is_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(
-        matches!(result, Err(StoreError::Unavailable { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(StoreError::Unavailable { .. })), "{result:?}");
 }
 
 fn is_full<T: std::fmt::Debug>(result: Result<T, StoreError>) {
@@ -46,9 +43,7 @@ async fn a_full_catalog_says_so_and_keeps_what_it_has() {
     let partition = open_one(&catalog, &acme, 1).await;
     let mut kept = 0;
     let refused = loop {
-        let rows: Vec<_> = (0..100)
-            .map(|second| (partition.clone(), loose(second)))
-            .collect();
+        let rows: Vec<_> = (0..100).map(|second| (partition.clone(), loose(second))).collect();
         match catalog.append_loose(at(1), &rows).await {
             Ok(_) => kept += 100,
             Err(error) => break error,
@@ -63,8 +58,7 @@ async fn a_full_catalog_says_so_and_keeps_what_it_has() {
     );
     check(&catalog).await;
     drop(catalog);
-    let roomy: std::sync::Arc<dyn Catalog> =
-        std::sync::Arc::new(Sqlite::open(&path).await.unwrap());
+    let roomy: std::sync::Arc<dyn Catalog> = std::sync::Arc::new(Sqlite::open(&path).await.unwrap());
     roomy
         .append_loose(at(2), &[(partition.clone(), loose(1))])
         .await
@@ -124,11 +118,7 @@ async fn a_lost_database_is_found_again() {
         .unwrap();
     for broken in [Mode::Cut, Mode::Stall] {
         proxy.set(broken);
-        is_unavailable(
-            catalog
-                .append_loose(at(1), &[(partition.clone(), loose(2))])
-                .await,
-        );
+        is_unavailable(catalog.append_loose(at(1), &[(partition.clone(), loose(2))]).await);
         is_unavailable(catalog.find_value("x").await);
         proxy.set(Mode::Pass);
         let mut tries = 0;
@@ -167,9 +157,6 @@ async fn a_lost_bucket_is_found_again() {
     }
     config.secret_key = "1".repeat(64);
     let refused = S3::open(&config).await.unwrap_err();
-    assert!(
-        !refused.to_string().contains(&config.secret_key)
-            && !format!("{config:?}").contains(&config.secret_key)
-    );
+    assert!(!refused.to_string().contains(&config.secret_key) && !format!("{config:?}").contains(&config.secret_key));
     is_unavailable::<()>(Err(refused));
 }

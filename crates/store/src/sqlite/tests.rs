@@ -21,7 +21,9 @@ use crate::{
 };
 
 async fn open(folder: &tempfile::TempDir) -> Sqlite {
-    let catalog = Sqlite::open(&folder.path().join("deep/er/catalog.sqlite")).await.unwrap();
+    let catalog = Sqlite::open(&folder.path().join("deep/er/catalog.sqlite"))
+        .await
+        .unwrap();
     catalog.migrate().await.unwrap();
     catalog
 }
@@ -37,29 +39,45 @@ async fn the_file_is_private_durable_and_wipes_what_it_deletes() {
         ("foreign_keys", "1"),
         ("auto_vacuum", "2"),
     ] {
-        let row = sqlx::query(AssertSqlSafe(format!("PRAGMA {pragma}"))).fetch_one(&catalog.writer).await.unwrap();
-        let value = row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
+        let row = sqlx::query(AssertSqlSafe(format!("PRAGMA {pragma}")))
+            .fetch_one(&catalog.writer)
+            .await
+            .unwrap();
+        let value = row
+            .try_get::<String, _>(0)
+            .or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
         assert_eq!(value.unwrap(), expected, "{pragma}");
     }
     for name in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
-        let mode = fs::metadata(folder.path().join("deep/er").join(name)).unwrap().permissions().mode();
+        let mode = fs::metadata(folder.path().join("deep/er").join(name))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert_eq!(fs::metadata(folder.path().join("deep")).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(folder.path().join("deep")).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
 }
 
 #[tokio::test]
 async fn compaction_leaves_no_deleted_byte() {
     let folder = tempfile::TempDir::new().unwrap();
     let catalog = open(&folder).await;
-    let marks: Vec<Vec<u8>> = (0..200).map(|n| format!("mark-of-value-{n:04}").repeat(20).into_bytes()).collect();
+    let marks: Vec<Vec<u8>> = (0..200)
+        .map(|n| format!("mark-of-value-{n:04}").repeat(20).into_bytes())
+        .collect();
     for (number, mark) in marks.iter().enumerate() {
         catalog.put_value(&format!("v{number}"), mark).await.unwrap();
     }
     let raw = |name: &str| fs::read(folder.path().join("deep/er").join(name)).unwrap();
     let holds = |bytes: &[u8]| bytes.windows(14).any(|window| window == b"mark-of-value-");
     assert!(holds(&raw("catalog.sqlite-wal")) || holds(&raw("catalog.sqlite")));
-    sqlx::query("DELETE FROM settings").execute(&catalog.writer).await.unwrap();
+    sqlx::query("DELETE FROM settings")
+        .execute(&catalog.writer)
+        .await
+        .unwrap();
     catalog.compact().await.unwrap();
     assert!(!holds(&raw("catalog.sqlite")));
     assert_eq!(raw("catalog.sqlite-wal").len(), 0);
@@ -69,7 +87,10 @@ async fn compaction_leaves_no_deleted_byte() {
 async fn a_newer_schema_is_refused() {
     let folder = tempfile::TempDir::new().unwrap();
     let catalog = open(&folder).await;
-    sqlx::query("UPDATE schema_version SET version = 2000").execute(&catalog.writer).await.unwrap();
+    sqlx::query("UPDATE schema_version SET version = 2000")
+        .execute(&catalog.writer)
+        .await
+        .unwrap();
     let refused = catalog.migrate().await;
     assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
     let other = folder.path().join("no-catalog");
@@ -121,18 +142,34 @@ async fn no_list_scans_what_grows() {
     tracing::subscriber::set_global_default(statements.clone()).unwrap();
     let path = folder.path().join("deep/er/catalog.sqlite");
     let options = SqliteConnectOptions::new().filename(&path);
-    let pool = PoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-    let catalog = Sqlite { path, writer: pool.clone(), readers: pool.clone() };
+    let pool = PoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .unwrap();
+    let catalog = Sqlite {
+        path,
+        writer: pool.clone(),
+        readers: pool.clone(),
+    };
     call_every_list(&catalog).await;
 
     let seen = statements.0.lock().unwrap().clone();
-    let selects: Vec<_> = seen.iter().filter(|text| text.starts_with("SELECT") || text.starts_with("UPDATE")).collect();
+    let selects: Vec<_> = seen
+        .iter()
+        .filter(|text| text.starts_with("SELECT") || text.starts_with("UPDATE"))
+        .collect();
     assert!(selects.len() >= 25, "statements were not seen: {seen:#?}");
     for statement in selects {
-        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"))).fetch_all(&pool).await.unwrap();
+        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
+            .fetch_all(&pool)
+            .await
+            .unwrap();
         for step in plan {
             let step: String = step.try_get("detail").unwrap();
-            let table = step.strip_prefix("SCAN ").map(|rest| rest.split(' ').next().unwrap_or(""));
+            let table = step
+                .strip_prefix("SCAN ")
+                .map(|rest| rest.split(' ').next().unwrap_or(""));
             let ordered_by_its_key = statement.contains("FROM garbage ORDER BY id LIMIT");
             let small = |table: &str| SMALL.contains(&table) || step.contains("CONSTANT ROW") || table.starts_with('(');
             assert!(table.is_none_or(small) || ordered_by_its_key, "{statement}\n  {step}");
@@ -143,8 +180,12 @@ async fn no_list_scans_what_grows() {
 async fn call_every_list(catalog: &Sqlite) {
     let account = "acme".parse().unwrap();
     let at = TimeUs(0);
-    let partition =
-        PartitionRef { account, class: Class::Call, day: Day(1), key: KeyId([1; 16]) };
+    let partition = PartitionRef {
+        account,
+        class: Class::Call,
+        day: Day(1),
+        key: KeyId([1; 16]),
+    };
     let account = &partition.account;
     catalog.list_accounts(None, 5).await.unwrap();
     catalog.list_holds(account).await.unwrap();
@@ -155,7 +196,10 @@ async fn call_every_list(catalog: &Sqlite) {
     catalog.find_keys(account, &[partition.key; 3]).await.unwrap();
     catalog.list_keys_in_epoch(1, 5).await.unwrap();
     catalog.find_partition(account, Class::Call, Day(1)).await.unwrap();
-    catalog.list_partitions(account, Class::Call, Day(1)..Day(9)).await.unwrap();
+    catalog
+        .list_partitions(account, Class::Call, Day(1)..Day(9))
+        .await
+        .unwrap();
     catalog.list_partitions_before(Class::Call, Day(1), 5).await.unwrap();
     catalog.list_unsealed(5, Day(1), 5).await.unwrap();
     catalog.list_tombstoned(at, 5).await.unwrap();
@@ -174,7 +218,15 @@ async fn call_every_list(catalog: &Sqlite) {
             for newest_first in [true, false] {
                 let after = Some((at, Sid([1; 16])));
                 let (from, to) = (Some(at), Some(at));
-                let query = RecordingQuery { from, to, call_sid, party, after, newest_first, limit: 5 };
+                let query = RecordingQuery {
+                    from,
+                    to,
+                    call_sid,
+                    party,
+                    after,
+                    newest_first,
+                    limit: 5,
+                };
                 catalog.list_recordings(account, &query).await.unwrap();
             }
         }

@@ -8,9 +8,7 @@ use std::{
 use callvault_testkit::services::{garage, goes_without, postgres};
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os()
-        .skip(1)
-        .skip_while(|argument| argument == "--");
+    let mut arguments = env::args_os().skip(1).skip_while(|argument| argument == "--");
     let Some(program) = arguments.next() else {
         eprintln!("usage: with-services [--] COMMAND [ARGUMENT...]");
         return ExitCode::FAILURE;

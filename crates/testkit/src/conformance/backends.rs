@@ -78,11 +78,7 @@ impl CatalogBackend for PostgresDatabase {
     }
 
     async fn open(&self) -> Arc<dyn Catalog> {
-        Arc::new(
-            Postgres::open(&self.database.address())
-                .await
-                .expect("PostgreSQL"),
-        )
+        Arc::new(Postgres::open(&self.database.address()).await.expect("PostgreSQL"))
     }
 }
 
@@ -102,11 +98,7 @@ impl ObjectsBackend for Folder {
     }
 
     async fn open(&self) -> Arc<dyn Objects> {
-        Arc::new(
-            Files::open(&self.folder.path().join("objects"))
-                .await
-                .expect("files"),
-        )
+        Arc::new(Files::open(&self.folder.path().join("objects")).await.expect("files"))
     }
 }
 
@@ -119,9 +111,7 @@ pub struct Bucket {
 #[async_trait]
 impl ObjectsBackend for Bucket {
     async fn start() -> Option<Self> {
-        (!goes_without("s3")).then(|| Self {
-            prefix: unique_name(),
-        })
+        (!goes_without("s3")).then(|| Self { prefix: unique_name() })
     }
 
     async fn open(&self) -> Arc<dyn Objects> {

@@ -60,10 +60,7 @@ pub async fn check(catalog: &Arc<dyn Catalog>) {
     };
     for row in table(&all, "partitions") {
         let (account, key) = (&row[0], &row[3]);
-        let (loose, segments) = (
-            under("loose", account, key),
-            under("segments", account, key),
-        );
+        let (loose, segments) = (under("loose", account, key), under("segments", account, key));
         let tombstones = under("tombstones", account, key);
         assert_eq!(number(&row[5]), loose.len() as i64, "loose rows of {row:?}");
         assert_eq!(
@@ -82,33 +79,17 @@ pub async fn check(catalog: &Arc<dyn Catalog>) {
             .sum::<i64>();
         let sealed = segments.iter().map(|row| number(&row[4])).sum::<i64>();
         assert_eq!(number(&row[8]), bodies + sealed, "bytes of {row:?}");
-        assert_eq!(
-            number(&row[9]),
-            segments.len() as i64,
-            "segments of {row:?}"
-        );
-        assert_eq!(
-            number(&row[10]),
-            tombstones.len() as i64,
-            "tombstones of {row:?}"
-        );
+        assert_eq!(number(&row[9]), segments.len() as i64, "segments of {row:?}");
+        assert_eq!(number(&row[10]), tombstones.len() as i64, "tombstones of {row:?}");
         assert_eq!(
             row[11].as_i64(),
             tombstones.iter().map(|row| number(&row[3])).min(),
             "oldest of {row:?}"
         );
-        assert_eq!(
-            under("data_keys", account, key).len(),
-            1,
-            "the key of {row:?}"
-        );
+        assert_eq!(under("data_keys", account, key).len(), 1, "the key of {row:?}");
     }
     for row in table(&all, "recordings") {
-        assert_eq!(
-            under("data_keys", &row[0], &row[5]).len(),
-            1,
-            "the key of {row:?}"
-        );
+        assert_eq!(under("data_keys", &row[0], &row[5]).len(), 1, "the key of {row:?}");
     }
     for row in table(&all, "data_keys") {
         let opens = match row[2].as_str() {
@@ -147,19 +128,13 @@ pub async fn check(catalog: &Arc<dyn Catalog>) {
         })
         .collect();
     assert_eq!(days, summed, "recordings summed up by day");
-    let leaves: Vec<i64> = table(&all, "log")
-        .iter()
-        .map(|row| number(&row[0]))
-        .collect();
+    let leaves: Vec<i64> = table(&all, "log").iter().map(|row| number(&row[0])).collect();
     assert_eq!(
         leaves,
         (0..leaves.len() as i64).collect::<Vec<_>>(),
         "leaves without a gap"
     );
-    assert_eq!(
-        catalog.log_size().await.expect("a size"),
-        leaves.len() as u64
-    );
+    assert_eq!(catalog.log_size().await.expect("a size"), leaves.len() as u64);
 }
 
 /// Checks that something was refused because somebody else was first.
@@ -167,8 +142,5 @@ pub async fn check(catalog: &Arc<dyn Catalog>) {
 /// # Panics
 /// When it was not.
 pub fn conflicts<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(
-        matches!(result, Err(StoreError::Conflict { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(StoreError::Conflict { .. })), "{result:?}");
 }

@@ -1,22 +1,16 @@
 //! The object store suite's cases.
 
 use bytes::Bytes;
-use callvault_store::{Objects, StoreError};
+use callvault_store::StoreError;
 
 use super::backends::ObjectsBackend;
 
 fn pattern(length: usize) -> Bytes {
-    (0..length)
-        .map(|place| (place % 251) as u8)
-        .collect::<Vec<u8>>()
-        .into()
+    (0..length).map(|place| (place % 251) as u8).collect::<Vec<u8>>().into()
 }
 
 fn is_missing<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(
-        matches!(result, Err(StoreError::NotFound { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(StoreError::NotFound { .. })), "{result:?}");
 }
 
 /// Whole objects.
@@ -27,10 +21,7 @@ pub async fn objects_come_back_whole(backend: &impl ObjectsBackend) {
     assert_eq!(objects.find_size("a/b").await.expect("read"), None);
     for length in [0, 1, 70_000, 9 * 1024 * 1024] {
         objects.put("a/b", pattern(length)).await.expect("put");
-        assert_eq!(
-            objects.find_size("a/b").await.expect("read"),
-            Some(length as u64)
-        );
+        assert_eq!(objects.find_size("a/b").await.expect("read"), Some(length as u64));
         assert!(
             backend.open().await.get("a/b").await.expect("read") == pattern(length),
             "{length} bytes"
@@ -54,17 +45,11 @@ pub async fn ranges_end_with_the_object(backend: &impl ObjectsBackend) {
         (9_000..9_999, 0..0),
         (7..7, 0..0),
     ] {
-        let found = objects
-            .get_range("r", range.clone())
-            .await
-            .expect("a range");
+        let found = objects.get_range("r", range.clone()).await.expect("a range");
         assert_eq!(found, whole.slice(expected), "{range:?}");
     }
     objects.put("empty", Bytes::new()).await.expect("put");
-    assert_eq!(
-        objects.get_range("empty", 0..5).await.expect("a range"),
-        Bytes::new()
-    );
+    assert_eq!(objects.get_range("empty", 0..5).await.expect("a range"), Bytes::new());
 }
 
 /// Uploads.
@@ -85,10 +70,7 @@ pub async fn uploads_appear_when_finished(backend: &impl ObjectsBackend) {
             "no reader sees it before its end"
         );
         upload.finish().await.expect("finished");
-        assert!(
-            objects.get("u/x").await.expect("read") == whole,
-            "{length} bytes"
-        );
+        assert!(objects.get("u/x").await.expect("read") == whole, "{length} bytes");
         objects.delete("u/x").await.expect("deleted");
     }
 }
@@ -97,28 +79,14 @@ pub async fn uploads_appear_when_finished(backend: &impl ObjectsBackend) {
 pub async fn aborted_uploads_leave_nothing(backend: &impl ObjectsBackend) {
     let objects = backend.open().await;
     let mut upload = objects.begin("u/x").await.expect("an upload");
-    upload
-        .write(pattern(17 * 1024 * 1024))
-        .await
-        .expect("written");
+    upload.write(pattern(17 * 1024 * 1024)).await.expect("written");
     upload.abort().await.expect("aborted");
     let mut upload = objects.begin("u/x").await.expect("an upload");
-    upload
-        .write(pattern(17 * 1024 * 1024))
-        .await
-        .expect("written");
+    upload.write(pattern(17 * 1024 * 1024)).await.expect("written");
     drop(upload);
     assert_eq!(objects.find_size("u/x").await.expect("read"), None);
     assert!(objects.list("").await.expect("objects").is_empty());
-    assert!(
-        backend
-            .open()
-            .await
-            .list("")
-            .await
-            .expect("objects")
-            .is_empty()
-    );
+    assert!(backend.open().await.list("").await.expect("objects").is_empty());
 }
 
 /// Lists.
@@ -130,10 +98,7 @@ pub async fn lists_find_a_prefix(backend: &impl ObjectsBackend) {
     }
     let mut found = objects.list("log/").await.expect("objects");
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    let found: Vec<_> = found
-        .iter()
-        .map(|info| (info.name.as_str(), info.bytes))
-        .collect();
+    let found: Vec<_> = found.iter().map(|info| (info.name.as_str(), info.bytes)).collect();
     assert_eq!(found, [("log/1", 5), ("log/tile/2", 10)]);
     assert_eq!(objects.list("").await.expect("objects").len(), 4);
 }

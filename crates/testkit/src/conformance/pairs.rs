@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use callvault_store::{
-    Objects, StoreError,
+    StoreError,
     catalog::object_names,
     rows::{Garbage, SegmentInsert},
 };
@@ -18,10 +18,7 @@ use super::{
 ///
 /// # Panics
 /// When something is not as it should be.
-pub async fn a_partition_lives_and_leaves_nothing(
-    catalog: &impl CatalogBackend,
-    objects: &impl ObjectsBackend,
-) {
+pub async fn a_partition_lives_and_leaves_nothing(catalog: &impl CatalogBackend, objects: &impl ObjectsBackend) {
     let (catalog, objects) = (catalog.open_migrated().await, objects.open().await);
     let (acme, _) = begin(&catalog).await;
     let partition = open_one(&catalog, &acme, 1).await;
@@ -33,16 +30,10 @@ pub async fn a_partition_lives_and_leaves_nothing(
             .begin(&object_names::segment(&acme, segment.segment))
             .await
             .expect("an upload");
-        upload
-            .write(Bytes::from(vec![1; 3_500]))
-            .await
-            .expect("written");
+        upload.write(Bytes::from(vec![1; 3_500])).await.expect("written");
         upload.finish().await.expect("finished");
         objects
-            .put(
-                &object_names::locator(&acme, segment.segment),
-                Bytes::from(vec![2; 90]),
-            )
+            .put(&object_names::locator(&acme, segment.segment), Bytes::from(vec![2; 90]))
             .await
             .expect("put");
     }
@@ -50,19 +41,13 @@ pub async fn a_partition_lives_and_leaves_nothing(
         partition: partition.clone(),
         segment: kept.clone(),
     };
-    catalog
-        .insert_segments(&[insert], None)
-        .await
-        .expect("committed");
+    catalog.insert_segments(&[insert], None).await.expect("committed");
 
     let abandoned = catalog.list_staged(at(1), 10).await.expect("names");
     for name in &abandoned {
         objects.delete(name).await.expect("deleted");
     }
-    catalog
-        .unstage_objects(&abandoned)
-        .await
-        .expect("forgotten");
+    catalog.unstage_objects(&abandoned).await.expect("forgotten");
     let mut names: Vec<_> = objects
         .list("accounts/")
         .await
@@ -78,27 +63,15 @@ pub async fn a_partition_lives_and_leaves_nothing(
     expected.sort();
     assert_eq!(names, expected, "only what the catalog names is left");
 
-    let leaf = catalog
-        .shred(&shred(&acme, vec![partition]))
-        .await
-        .expect("shredded");
+    let leaf = catalog.shred(&shred(&acme, vec![partition])).await.expect("shredded");
     let garbage = catalog.list_garbage(100).await.expect("garbage");
     for row in &garbage {
         match &row.what {
             Garbage::Object(name) => {
                 objects.delete(name).await.expect("deleted");
-                assert!(matches!(
-                    objects.get(name).await,
-                    Err(StoreError::NotFound { .. })
-                ));
+                assert!(matches!(objects.get(name).await, Err(StoreError::NotFound { .. })));
             }
-            Garbage::PartitionRows(key) => {
-                while !catalog
-                    .purge_rows(&row.account, *key, 3)
-                    .await
-                    .expect("purged")
-                {}
-            }
+            Garbage::PartitionRows(key) => while !catalog.purge_rows(&row.account, *key, 3).await.expect("purged") {},
         }
     }
     catalog
@@ -106,11 +79,7 @@ pub async fn a_partition_lives_and_leaves_nothing(
         .await
         .expect("dropped");
     assert!(objects.list("accounts/").await.expect("objects").is_empty());
-    let destruction = catalog
-        .find_destruction(leaf)
-        .await
-        .expect("read")
-        .expect("one");
+    let destruction = catalog.find_destruction(leaf).await.expect("read").expect("one");
     assert_eq!(destruction.purged_at, Some(at(9)));
     catalog.compact().await.expect("compacted");
     check(&catalog).await;
@@ -120,11 +89,7 @@ pub async fn a_partition_lives_and_leaves_nothing(
 ///
 /// # Panics
 /// When it does not.
-pub async fn a_catalog_moves(
-    first: &impl CatalogBackend,
-    second: &impl CatalogBackend,
-    third: &impl CatalogBackend,
-) {
+pub async fn a_catalog_moves(first: &impl CatalogBackend, second: &impl CatalogBackend, third: &impl CatalogBackend) {
     let (first, second, third) = (
         first.open_migrated().await,
         second.open_migrated().await,

@@ -9,8 +9,8 @@ use callvault_core::{AccountSid, Class, Day, KeyId, ObjectId, Sid, TimeUs};
 use callvault_store::{
     Catalog,
     rows::{
-        AccountRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf, Packed,
-        PartitionRef, RecordingRow, SegmentRow, Shred,
+        AccountRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf, Packed, PartitionRef,
+        RecordingRow, SegmentRow, Shred,
     },
 };
 
@@ -66,12 +66,7 @@ pub fn epoch(epoch: u64) -> EpochRow {
 
 /// A partition to open, with its key.
 #[must_use]
-pub fn partition(
-    account: &AccountSid,
-    class: Class,
-    day: i32,
-    epoch: u64,
-) -> (PartitionRef, KeyRow) {
+pub fn partition(account: &AccountSid, class: Class, day: i32, epoch: u64) -> (PartitionRef, KeyRow) {
     let key = key(account, KeyPurpose::Partition, epoch);
     (
         PartitionRef {
@@ -198,10 +193,7 @@ pub async fn add_account(catalog: &Arc<dyn Catalog>, name: &str) -> (AccountSid,
         version: 1,
         closed_at: None,
     };
-    catalog
-        .insert_account(&row, &key)
-        .await
-        .expect("an account");
+    catalog.insert_account(&row, &key).await.expect("an account");
     (account, key.key)
 }
 
@@ -231,16 +223,9 @@ pub async fn open_one(catalog: &Arc<dyn Catalog>, account: &AccountSid, day: i32
 ///
 /// # Panics
 /// When the catalog refuses.
-pub async fn fill(
-    catalog: &Arc<dyn Catalog>,
-    partition: &PartitionRef,
-    count: i64,
-) -> Vec<LooseRow> {
+pub async fn fill(catalog: &Arc<dyn Catalog>, partition: &PartitionRef, count: i64) -> Vec<LooseRow> {
     let rows: Vec<LooseRow> = (0..count).map(loose).collect();
-    let named: Vec<_> = rows
-        .iter()
-        .map(|row| (partition.clone(), row.clone()))
-        .collect();
+    let named: Vec<_> = rows.iter().map(|row| (partition.clone(), row.clone())).collect();
     let new = catalog.append_loose(at(5), &named).await.expect("rows");
     assert!(new.iter().all(|new| *new));
     rows
@@ -267,8 +252,5 @@ pub async fn add_recording(catalog: &Arc<dyn Catalog>, recording: &RecordingRow,
     use callvault_store::catalog::object_names;
     let name = object_names::recording(&recording.account, recording.object);
     catalog.stage_objects(&[name], at(0)).await.expect("staged");
-    catalog
-        .insert_recording(recording, key)
-        .await
-        .expect("a recording");
+    catalog.insert_recording(recording, key).await.expect("a recording");
 }

@@ -29,10 +29,7 @@ fn find_binary() -> Option<PathBuf> {
         return Some(PathBuf::from(path));
     }
     let home = PathBuf::from(env::var_os("HOME").unwrap_or_default());
-    find_program(
-        "garage",
-        &[home.join(".cache/callvault-test/garage-2.5.0/bin")],
-    )
+    find_program("garage", &[home.join(".cache/callvault-test/garage-2.5.0/bin")])
 }
 
 impl Server {
@@ -42,8 +39,8 @@ impl Server {
     /// When Garage is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let binary = find_binary()
-            .expect("Garage is not installed: run `./test`, or set CALLVAULT_GARAGE to its binary");
+        let binary =
+            find_binary().expect("Garage is not installed: run `./test`, or set CALLVAULT_GARAGE to its binary");
         let folder = TempDir::with_prefix("callvault-garage-").expect("a temporary folder");
         let (port, rpc) = (free_port(), free_port());
         let config = folder.path().join("garage.toml");
@@ -69,11 +66,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("garage runs");
-        let server = Self {
-            child,
-            port,
-            folder,
-        };
+        let server = Self { child, port, folder };
         server.wait();
         server
     }
@@ -82,9 +75,7 @@ impl Server {
     fn wait(&self) {
         for _ in 0..300 {
             if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-                let request = format!(
-                    "GET /{BUCKET}?list-type=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-                );
+                let request = format!("GET /{BUCKET}?list-type=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
                 let mut answer = String::new();
                 let asked = stream
                     .write_all(request.as_bytes())
@@ -127,22 +118,13 @@ impl Drop for Server {
 #[must_use]
 pub fn create_limited_bucket(name: &str, max_bytes: u64) -> String {
     run(&["bucket", "create", name]);
-    run(&[
-        "bucket", "allow", "--read", "--write", name, "--key", ACCESS,
-    ]);
-    run(&[
-        "bucket",
-        "set-quotas",
-        "--max-size",
-        &format!("{max_bytes}B"),
-        name,
-    ]);
+    run(&["bucket", "allow", "--read", "--write", name, "--key", ACCESS]);
+    run(&["bucket", "set-quotas", "--max-size", &format!("{max_bytes}B"), name]);
     name.to_owned()
 }
 
 fn run(arguments: &[&str]) {
-    let config = env::var("CALLVAULT_TEST_GARAGE_CONFIG")
-        .expect("a Garage of the test run's own; see `./test`");
+    let config = env::var("CALLVAULT_TEST_GARAGE_CONFIG").expect("a Garage of the test run's own; see `./test`");
     let binary = find_binary().expect("Garage is not installed");
     let done = Command::new(binary)
         .arg("-c")

@@ -67,12 +67,8 @@ pub fn s3_config(prefix: &str) -> S3Config {
         .strip_prefix("http://")
         .expect("CALLVAULT_TEST_S3 begins with http://");
     let (keys, place) = rest.split_once('@').expect("CALLVAULT_TEST_S3 has keys");
-    let (access, secret) = keys
-        .split_once(':')
-        .expect("CALLVAULT_TEST_S3 has two keys");
-    let (host, bucket) = place
-        .split_once('/')
-        .expect("CALLVAULT_TEST_S3 has a bucket");
+    let (access, secret) = keys.split_once(':').expect("CALLVAULT_TEST_S3 has two keys");
+    let (host, bucket) = place.split_once('/').expect("CALLVAULT_TEST_S3 has a bucket");
     S3Config {
         endpoint: format!("http://{host}"),
         region: "garage".to_owned(),
@@ -112,10 +108,7 @@ pub(crate) fn find_program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
 }
 
 /// Waits a moment for a service of another process.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "another process starts in real time"
-)]
+#[expect(clippy::disallowed_methods, reason = "another process starts in real time")]
 pub(crate) fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(50));
 }

@@ -26,12 +26,7 @@ fn find_programs() -> Option<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .filter(|(_, programs)| programs.join("initdb").is_file())
         .collect();
     versions.sort();
@@ -43,18 +38,11 @@ fn find_programs() -> Option<PathBuf> {
 
 /// Runs a program of the server as a user that it accepts, and lets it end with us.
 fn command(program: &Path) -> Command {
-    let root =
-        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "INT"]);
     if root {
-        command.args([
-            "--reuid",
-            "postgres",
-            "--regid",
-            "postgres",
-            "--init-groups",
-        ]);
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
     }
     command
         .arg(program)
@@ -66,9 +54,7 @@ fn command(program: &Path) -> Command {
 
 fn user_id(name: &str) -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
-    let line = users
-        .lines()
-        .find(|line| line.split(':').next() == Some(name))?;
+    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
@@ -80,8 +66,7 @@ impl Server {
     /// When PostgreSQL is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let programs = find_programs()
-            .expect("PostgreSQL is not installed: install Debian's package `postgresql`");
+        let programs = find_programs().expect("PostgreSQL is not installed: install Debian's package `postgresql`");
         let folder = TempDir::with_prefix("callvault-postgres-").expect("a temporary folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let data = folder.path().join("data");
@@ -144,15 +129,7 @@ impl Server {
     fn wait(&self) {
         for _ in 0..300 {
             let ready = Command::new(self.programs.join("pg_isready"))
-                .args([
-                    "-q",
-                    "-t",
-                    "1",
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    &self.port.to_string(),
-                ])
+                .args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &self.port.to_string()])
                 .status()
                 .expect("pg_isready runs");
             if ready.success() {
@@ -216,11 +193,7 @@ impl Database {
     /// Where the server listens.
     #[must_use]
     pub fn host(&self) -> String {
-        self.server
-            .rsplit('@')
-            .next()
-            .expect("an address")
-            .to_owned()
+        self.server.rsplit('@').next().expect("an address").to_owned()
     }
 
     /// Runs a statement in the database and returns what it prints, one row a line.
@@ -239,20 +212,9 @@ impl Database {
 
 fn run(address: &str, sql: &str) -> String {
     let folders: Vec<PathBuf> = find_programs().into_iter().collect();
-    let psql = find_program("psql", &folders)
-        .expect("psql is not installed: install Debian's package `postgresql`");
+    let psql = find_program("psql", &folders).expect("psql is not installed: install Debian's package `postgresql`");
     let done = Command::new(psql)
-        .args([
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-c",
-            sql,
-            address,
-        ])
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, address])
         .output()
         .expect("psql runs");
     assert!(
@@ -266,10 +228,7 @@ fn run(address: &str, sql: &str) -> String {
 impl Drop for Database {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.run_on_server(&format!(
-                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-                self.name
-            ));
+            self.run_on_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         }
     }
 }

@@ -43,17 +43,12 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(&target).await else {
                     continue;
                 };
-                let ((from_client, to_client), (from_server, to_server)) =
-                    (client.into_split(), server.into_split());
+                let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
                 tokio::spawn(pass(from_client, to_server, watched.clone()));
                 tokio::spawn(pass(from_server, to_client, watched.clone()));
             }
         });
-        Self {
-            port,
-            mode,
-            accepting,
-        }
+        Self { port, mode, accepting }
     }
 
     /// The port to connect to.
@@ -83,11 +78,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::
             read = from.read(&mut bytes) => read,
         };
         let Ok(length @ 1..) = read else { return };
-        match mode
-            .wait_for(|mode| *mode != Mode::Stall)
-            .await
-            .map(|mode| *mode)
-        {
+        match mode.wait_for(|mode| *mode != Mode::Stall).await.map(|mode| *mode) {
             Ok(Mode::Pass) => {}
             _ => return,
         }

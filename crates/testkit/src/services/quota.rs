@@ -40,9 +40,7 @@ fn take(left: &AtomicU64, bytes: usize) -> Result<(), StoreError> {
         left.checked_sub(bytes as u64)
     })
     .map(|_| ())
-    .map_err(|_| StoreError::Full {
-        store: "object store",
-    })
+    .map_err(|_| StoreError::Full { store: "object store" })
 }
 
 #[async_trait]

@@ -17,33 +17,16 @@ use crate::conformance::{
 pub async fn values_are_set_once_or_replaced(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
     assert_eq!(catalog.find_value("region").await.expect("a value"), None);
-    assert_eq!(
-        catalog.init_value("region", b"in").await.expect("a value"),
-        b"in"
-    );
-    assert_eq!(
-        catalog.init_value("region", b"sg").await.expect("a value"),
-        b"in"
-    );
+    assert_eq!(catalog.init_value("region", b"in").await.expect("a value"), b"in");
+    assert_eq!(catalog.init_value("region", b"sg").await.expect("a value"), b"in");
     catalog.put_value("region", b"xx").await.expect("replaced");
     assert_eq!(
-        catalog
-            .find_value("region")
-            .await
-            .expect("a value")
-            .as_deref(),
+        catalog.find_value("region").await.expect("a value").as_deref(),
         Some(&b"xx"[..])
     );
-    catalog
-        .put_value("empty", b"")
-        .await
-        .expect("an empty value");
+    catalog.put_value("empty", b"").await.expect("an empty value");
     assert_eq!(
-        catalog
-            .find_value("empty")
-            .await
-            .expect("a value")
-            .as_deref(),
+        catalog.find_value("empty").await.expect("a value").as_deref(),
         Some(&b""[..])
     );
 }
@@ -71,15 +54,8 @@ pub async fn accounts_and_policies(backend: &impl CatalogBackend) {
     for name in ["zeta", "a_b", "a-b", "a0b"] {
         add_account(&catalog, name).await;
     }
-    let row = catalog
-        .find_account(&acme)
-        .await
-        .expect("read")
-        .expect("acme");
-    assert_eq!(
-        (row.key, row.version, row.policy.as_str()),
-        (acme_key, 1, "{}")
-    );
+    let row = catalog.find_account(&acme).await.expect("read").expect("acme");
+    assert_eq!((row.key, row.version, row.policy.as_str()), (acme_key, 1, "{}"));
     let again = AccountRow {
         created_at: at(9),
         ..row.clone()
@@ -90,17 +66,9 @@ pub async fn accounts_and_policies(backend: &impl CatalogBackend) {
             .await,
     );
 
-    let names = |rows: Vec<AccountRow>| {
-        rows.iter()
-            .map(|row| row.account.to_string())
-            .collect::<Vec<_>>()
-    };
+    let names = |rows: Vec<AccountRow>| rows.iter().map(|row| row.account.to_string()).collect::<Vec<_>>();
     let first = catalog.list_accounts(None, 3).await.expect("accounts");
-    assert_eq!(
-        names(first.clone()),
-        ["a-b", "a0b", "a_b"],
-        "in the order of bytes"
-    );
+    assert_eq!(names(first.clone()), ["a-b", "a0b", "a_b"], "in the order of bytes");
     let rest = catalog
         .list_accounts(Some(&first[2].account), 9)
         .await
@@ -108,43 +76,19 @@ pub async fn accounts_and_policies(backend: &impl CatalogBackend) {
     assert_eq!(names(rest), ["acme", "zeta"]);
 
     catalog
-        .put_policy(
-            &acme,
-            "{\"v\":2}",
-            1,
-            &[job("announce:1", "announce", at(0))],
-        )
+        .put_policy(&acme, "{\"v\":2}", 1, &[job("announce:1", "announce", at(0))])
         .await
         .expect("a policy");
     conflicts(
         catalog
-            .put_policy(
-                &acme,
-                "{\"v\":3}",
-                1,
-                &[job("announce:2", "announce", at(0))],
-            )
+            .put_policy(&acme, "{\"v\":3}", 1, &[job("announce:2", "announce", at(0))])
             .await,
     );
-    let row = catalog
-        .find_account(&acme)
-        .await
-        .expect("read")
-        .expect("acme");
+    let row = catalog.find_account(&acme).await.expect("read").expect("acme");
     assert_eq!((row.version, row.policy.as_str()), (2, "{\"v\":2}"));
+    assert!(catalog.find_job("announce:1").await.expect("read").is_some());
     assert!(
-        catalog
-            .find_job("announce:1")
-            .await
-            .expect("read")
-            .is_some()
-    );
-    assert!(
-        catalog
-            .find_job("announce:2")
-            .await
-            .expect("read")
-            .is_none(),
+        catalog.find_job("announce:2").await.expect("read").is_none(),
         "a conflict leaves no job"
     );
     check(&catalog).await;
@@ -167,11 +111,7 @@ pub async fn holds_and_tokens(backend: &impl CatalogBackend) {
     for hold in &holds {
         catalog.insert_hold(hold).await.expect("a hold");
     }
-    assert_eq!(
-        catalog.list_holds(&acme).await.expect("holds"),
-        holds,
-        "oldest first"
-    );
+    assert_eq!(catalog.list_holds(&acme).await.expect("holds"), holds, "oldest first");
     assert!(catalog.list_holds(&other).await.expect("holds").is_empty());
     assert!(
         !catalog
@@ -214,10 +154,7 @@ pub async fn holds_and_tokens(backend: &impl CatalogBackend) {
             })
             .await,
     );
-    assert_eq!(
-        catalog.find_token("k1").await.expect("read"),
-        Some(token.clone())
-    );
+    assert_eq!(catalog.find_token("k1").await.expect("read"), Some(token.clone()));
     assert_eq!(catalog.find_token("k2").await.expect("read"), None);
     assert!(
         !catalog
@@ -225,18 +162,8 @@ pub async fn holds_and_tokens(backend: &impl CatalogBackend) {
             .await
             .expect("not of another account")
     );
-    assert!(
-        catalog
-            .revoke_token(&acme, "k1", at(1))
-            .await
-            .expect("revoked")
-    );
-    assert!(
-        !catalog
-            .revoke_token(&acme, "k1", at(2))
-            .await
-            .expect("revoked before")
-    );
+    assert!(catalog.revoke_token(&acme, "k1", at(1)).await.expect("revoked"));
+    assert!(!catalog.revoke_token(&acme, "k1", at(2)).await.expect("revoked before"));
     assert_eq!(
         catalog.list_tokens(&acme).await.expect("tokens")[0].revoked_at,
         Some(at(1))
@@ -265,9 +192,7 @@ pub async fn a_restart_loses_nothing(backend: &impl CatalogBackend) {
             .as_ref(),
         Some(&rows[7])
     );
-    let gone = catalog
-        .find_partition(&acme, Class::Message, Day(20_000))
-        .await;
+    let gone = catalog.find_partition(&acme, Class::Message, Day(20_000)).await;
     assert_eq!(gone.expect("read"), None);
     let missing = key(&"nobody".parse().expect("a name"), KeyPurpose::Partition, 1);
     let reference = callvault_store::rows::PartitionRef {
@@ -276,9 +201,6 @@ pub async fn a_restart_loses_nothing(backend: &impl CatalogBackend) {
         ..partition
     };
     let refused = catalog.open_partitions(&[(reference, missing)]).await;
-    assert!(
-        matches!(refused, Err(StoreError::NotFound { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
     check(&catalog).await;
 }

@@ -11,10 +11,7 @@ use callvault_store::{
 use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, dump},
-    rows::{
-        add_recording, at, begin, epoch, fill, id, job, leaf, open_one, packed, recording, segment,
-        shred, stage,
-    },
+    rows::{add_recording, at, begin, epoch, fill, id, job, leaf, open_one, packed, recording, segment, shred, stage},
 };
 
 /// Puts something into every table.
@@ -32,10 +29,7 @@ pub async fn populate(catalog: &Arc<dyn Catalog>) {
         lifted_at: Some(at(3)),
     };
     catalog.insert_hold(&hold).await.expect("a hold");
-    let (kept, gone) = (
-        open_one(catalog, &acme, 1).await,
-        open_one(catalog, &acme, -2).await,
-    );
+    let (kept, gone) = (open_one(catalog, &acme, 1).await, open_one(catalog, &acme, -2).await);
     let rows = fill(catalog, &kept, 300).await;
     fill(catalog, &gone, 3).await;
     let large = segment(10);
@@ -45,10 +39,7 @@ pub async fn populate(catalog: &Arc<dyn Catalog>) {
         partition: kept.clone(),
         segment,
     });
-    catalog
-        .insert_segments(&inserts, None)
-        .await
-        .expect("segments");
+    catalog.insert_segments(&inserts, None).await.expect("segments");
     let hidden = Tombstone {
         sid: rows[0].sid,
         at: at(9),
@@ -57,16 +48,10 @@ pub async fn populate(catalog: &Arc<dyn Catalog>) {
         .erase(&acme, &[(kept.clone(), hidden)], &leaf("erase"))
         .await
         .expect("hidden");
-    catalog
-        .shred(&shred(&acme, vec![gone]))
-        .await
-        .expect("shredded");
+    catalog.shred(&shred(&acme, vec![gone])).await.expect("shredded");
     let (row, key) = recording(&acme, 1, [1, 2]);
     add_recording(catalog, &row, &key).await;
-    catalog
-        .enqueue(&job("j", "import", at(0)))
-        .await
-        .expect("a job");
+    catalog.enqueue(&job("j", "import", at(0))).await.expect("a job");
     catalog.insert_epoch(&epoch(2)).await.expect("an epoch");
 }
 
@@ -82,9 +67,7 @@ pub async fn a_dump_loads_into_an_empty_catalog(backend: &impl CatalogBackend) {
 
 /// Damaged dumps.
 pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
-    let source = crate::conformance::backends::SqliteFile::start()
-        .await
-        .expect("SQLite");
+    let source = crate::conformance::backends::SqliteFile::start().await.expect("SQLite");
     let source = source.open_migrated().await;
     populate(&source).await;
     let text = dump(&source).await;
@@ -121,20 +104,9 @@ pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
             "{number}: {refused:?}"
         );
     }
-    assert_eq!(
-        contents(&catalog).await,
-        empty,
-        "nothing of a damaged dump stays"
-    );
-    catalog
-        .load(&mut text.as_bytes())
-        .await
-        .expect("the whole dump");
-    assert_eq!(
-        dump(&catalog).await,
-        text,
-        "the same text from every engine"
-    );
+    assert_eq!(contents(&catalog).await, empty, "nothing of a damaged dump stays");
+    catalog.load(&mut text.as_bytes()).await.expect("the whole dump");
+    assert_eq!(dump(&catalog).await, text, "the same text from every engine");
     check(&catalog).await;
     let acme = "acme".parse().expect("a name");
     assert_eq!(
@@ -146,10 +118,7 @@ pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
     );
     let before = catalog.list_garbage(99).await.expect("garbage").len();
     let (row, _) = recording(&acme, 1, [1, 2]);
-    assert_eq!(
-        catalog.find_recording(&acme, row.sid).await.expect("read"),
-        None
-    );
+    assert_eq!(catalog.find_recording(&acme, row.sid).await.expect("read"), None);
     let partitions = catalog
         .list_unsealed(1, callvault_core::Day(9), 9)
         .await

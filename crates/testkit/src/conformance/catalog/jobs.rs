@@ -13,10 +13,7 @@ use crate::conformance::{
 /// One job, several workers, time.
 pub async fn leases_exclude_each_other(backend: &impl CatalogBackend) {
     let (one, two) = (backend.open_migrated().await, backend.open().await);
-    let first = one
-        .enqueue(&job("a", "import", at(10)))
-        .await
-        .expect("enqueued");
+    let first = one.enqueue(&job("a", "import", at(10))).await.expect("enqueued");
     let again = one
         .enqueue(&JobRow {
             body: vec![1],
@@ -25,21 +22,14 @@ pub async fn leases_exclude_each_other(backend: &impl CatalogBackend) {
         .await
         .expect("enqueued");
     assert_eq!(first, again, "the job that is there stays");
-    one.enqueue(&job("b", "announce", at(5)))
-        .await
-        .expect("enqueued");
+    one.enqueue(&job("b", "announce", at(5))).await.expect("enqueued");
 
     assert_eq!(
-        one.lease(&["import"], "w1", at(9), at(20))
-            .await
-            .expect("read"),
+        one.lease(&["import"], "w1", at(9), at(20)).await.expect("read"),
         None,
         "not due yet"
     );
-    assert_eq!(
-        one.lease(&[], "w1", at(99), at(120)).await.expect("read"),
-        None
-    );
+    assert_eq!(one.lease(&[], "w1", at(99), at(120)).await.expect("read"), None);
     let held = one
         .lease(&["import"], "w1", at(10), at(20))
         .await
@@ -50,30 +40,18 @@ pub async fn leases_exclude_each_other(backend: &impl CatalogBackend) {
         (Some("w1"), Some(at(20)), 1)
     );
     assert_eq!(
-        two.lease(&["import"], "w2", at(19), at(29))
-            .await
-            .expect("read"),
+        two.lease(&["import"], "w2", at(19), at(29)).await.expect("read"),
         None,
         "held by another"
     );
-    assert_eq!(
-        two.lease_job("a", "w2", at(19), at(29))
-            .await
-            .expect("read"),
-        None
-    );
+    assert_eq!(two.lease_job("a", "w2", at(19), at(29)).await.expect("read"), None);
     let held = JobRow {
         body: vec![2],
         lease_until: Some(at(30)),
         ..held
     };
     one.renew(&held).await.expect("renewed");
-    assert_eq!(
-        two.lease(&["import"], "w2", at(29), at(39))
-            .await
-            .expect("read"),
-        None
-    );
+    assert_eq!(two.lease(&["import"], "w2", at(29), at(39)).await.expect("read"), None);
 
     let taken = two
         .lease(&["announce", "import"], "w2", at(30), at(40))
@@ -101,12 +79,7 @@ pub async fn leases_exclude_each_other(backend: &impl CatalogBackend) {
         ..taken
     };
     two.release(&open_again).await.expect("released");
-    assert_eq!(
-        two.lease(&["import"], "w2", at(49), at(60))
-            .await
-            .expect("read"),
-        None
-    );
+    assert_eq!(two.lease(&["import"], "w2", at(49), at(60)).await.expect("read"), None);
     let last = two
         .lease(&["import"], "w3", at(50), at(60))
         .await
@@ -119,16 +92,8 @@ pub async fn leases_exclude_each_other(backend: &impl CatalogBackend) {
     })
     .await
     .expect("done");
-    assert_eq!(
-        one.lease(&["import"], "w1", at(99), at(120))
-            .await
-            .expect("read"),
-        None
-    );
-    let done = one
-        .list_jobs("import", JobState::Done, 10)
-        .await
-        .expect("jobs");
+    assert_eq!(one.lease(&["import"], "w1", at(99), at(120)).await.expect("read"), None);
+    let done = one.list_jobs("import", JobState::Done, 10).await.expect("jobs");
     assert_eq!(
         (done.len(), done[0].leased_by.clone(), done[0].lease_until),
         (1, None, None)
@@ -161,10 +126,7 @@ pub async fn many_workers_share_jobs(backend: &impl CatalogBackend) {
             let mut done = Vec::new();
             while done.len() < 40 {
                 let name = format!("w{worker}");
-                let leased = catalog
-                    .lease(&["seal"], &name, at(100), at(200))
-                    .await
-                    .expect("read");
+                let leased = catalog.lease(&["seal"], &name, at(100), at(200)).await.expect("read");
                 let Some(job) = leased else { break };
                 done.push(job.id.clone());
                 catalog

@@ -31,10 +31,7 @@ pub async fn epochs_close_and_go(backend: &impl CatalogBackend) {
 
     let late = partition(&acme, Class::Call, 2, 1);
     let refused = catalog.open_partitions(std::slice::from_ref(&late)).await;
-    assert!(
-        matches!(refused, Err(StoreError::EpochClosed(1))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::EpochClosed(1))), "{refused:?}");
     assert_eq!(
         catalog
             .find_partition(&acme, Class::Call, late.0.day)
@@ -49,10 +46,7 @@ pub async fn epochs_close_and_go(backend: &impl CatalogBackend) {
     assert_eq!(again[0].key, first.key);
     let (row, key) = recording(&acme, 1, [1, 2]);
     let refused = catalog.insert_recording(&row, &key).await;
-    assert!(
-        matches!(refused, Err(StoreError::EpochClosed(1))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::EpochClosed(1))), "{refused:?}");
 
     conflicts(catalog.delete_epoch(2, &leaf("open")).await);
     conflicts(catalog.delete_epoch(1, &leaf("in use")).await);
@@ -71,15 +65,9 @@ pub async fn epochs_close_and_go(backend: &impl CatalogBackend) {
         })
         .collect();
     assert_eq!(catalog.rewrap(1, &moved).await.expect("moved"), 2);
-    catalog
-        .delete_epoch(1, &leaf("epoch 1"))
-        .await
-        .expect("deleted");
+    catalog.delete_epoch(1, &leaf("epoch 1")).await.expect("deleted");
     conflicts(catalog.delete_epoch(1, &leaf("gone")).await);
-    assert_eq!(
-        catalog.list_leaves(0..9).await.expect("leaves"),
-        [leaf("epoch 1").body]
-    );
+    assert_eq!(catalog.list_leaves(0..9).await.expect("leaves"), [leaf("epoch 1").body]);
     check(&catalog).await;
 }
 
@@ -87,17 +75,11 @@ pub async fn epochs_close_and_go(backend: &impl CatalogBackend) {
 pub async fn rewrap_moves_what_still_exists(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
     let (acme, account_key) = begin(&catalog).await;
-    let (kept, gone) = (
-        open_one(&catalog, &acme, 1).await,
-        open_one(&catalog, &acme, 2).await,
-    );
+    let (kept, gone) = (open_one(&catalog, &acme, 1).await, open_one(&catalog, &acme, 2).await);
     let (row, key) = recording(&acme, 1, [1, 2]);
     add_recording(&catalog, &row, &key).await;
     let keys = catalog.list_keys_in_epoch(1, 10).await.expect("keys");
-    assert_eq!(
-        catalog.list_keys_in_epoch(1, 2).await.expect("keys").len(),
-        2
-    );
+    assert_eq!(catalog.list_keys_in_epoch(1, 2).await.expect("keys").len(), 2);
     catalog.insert_epoch(&epoch(2)).await.expect("an epoch");
     catalog
         .shred(&shred(&acme, vec![gone.clone()]))
@@ -125,27 +107,16 @@ pub async fn rewrap_moves_what_still_exists(backend: &impl CatalogBackend) {
         })
         .collect();
     let refused = catalog.rewrap(2, &back).await;
-    assert!(
-        matches!(refused, Err(StoreError::EpochClosed(1))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::EpochClosed(1))), "{refused:?}");
     let found = catalog
         .find_keys(&acme, &[kept.key, gone.key, account_key])
         .await
         .expect("keys");
     assert_eq!(found.len(), 2);
-    assert!(
-        found
-            .iter()
-            .all(|key| key.epoch == 2 && key.wrapped == vec![8; 60])
-    );
+    assert!(found.iter().all(|key| key.epoch == 2 && key.wrapped == vec![8; 60]));
     let other = "other".parse().expect("a name");
     assert!(
-        catalog
-            .find_keys(&other, &[kept.key])
-            .await
-            .expect("keys")
-            .is_empty(),
+        catalog.find_keys(&other, &[kept.key]).await.expect("keys").is_empty(),
         "keys are their account's"
     );
     check(&catalog).await;
@@ -172,13 +143,7 @@ pub async fn no_key_enters_a_closed_epoch(backend: &impl CatalogBackend) {
                 match catalog.open_partitions(&[new]).await {
                     Ok(_) => inserted += 1,
                     Err(StoreError::EpochClosed(_)) => {
-                        epoch = catalog
-                            .list_epochs()
-                            .await
-                            .expect("epochs")
-                            .last()
-                            .expect("one")
-                            .epoch;
+                        epoch = catalog.list_epochs().await.expect("epochs").last().expect("one").epoch;
                     }
                     Err(error) => panic!("{error}"),
                 }
@@ -192,21 +157,13 @@ pub async fn no_key_enters_a_closed_epoch(backend: &impl CatalogBackend) {
         closer.insert_epoch(&epoch(number)).await.expect("an epoch");
         in_closed.push((
             number - 1,
-            closer
-                .list_keys_in_epoch(number - 1, 1_000)
-                .await
-                .expect("keys")
-                .len(),
+            closer.list_keys_in_epoch(number - 1, 1_000).await.expect("keys").len(),
         ));
         tokio::task::yield_now().await;
     }
     let inserted: usize = inserters.join_all().await.into_iter().sum();
     for (closed, then) in in_closed {
-        let now = catalog
-            .list_keys_in_epoch(closed, 1_000)
-            .await
-            .expect("keys")
-            .len();
+        let now = catalog.list_keys_in_epoch(closed, 1_000).await.expect("keys").len();
         assert_eq!(then, now, "epoch {closed} took keys after it was closed");
     }
     let open = catalog

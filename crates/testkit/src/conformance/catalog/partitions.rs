@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use callvault_core::{Class, Day, KeyId, Sid};
 use callvault_store::{
     catalog::object_names,
-    rows::{
-        Garbage, JobRow, KeyPurpose, PartitionRef, RewriteCommit, SealCommit, SegmentInsert,
-        Tombstone,
-    },
+    rows::{Garbage, JobRow, KeyPurpose, PartitionRef, RewriteCommit, SealCommit, SegmentInsert, Tombstone},
 };
 
 use crate::conformance::{
@@ -32,9 +29,7 @@ pub async fn the_winner_of_a_race_is_everybodys(backend: &impl CatalogBackend) {
             acme.clone(),
         );
         tasks.spawn(async move {
-            let mut new: Vec<_> = (0..20)
-                .map(|day| partition(&acme, Class::Call, day, 1))
-                .collect();
+            let mut new: Vec<_> = (0..20).map(|day| partition(&acme, Class::Call, day, 1)).collect();
             if number % 3 == 0 {
                 new.reverse();
             }
@@ -42,10 +37,7 @@ pub async fn the_winner_of_a_race_is_everybodys(backend: &impl CatalogBackend) {
             for (row, (asked, _)) in opened.iter().zip(&new) {
                 assert_eq!(row.day, asked.day, "in the order asked for");
             }
-            opened
-                .iter()
-                .map(|row| (row.day, row.key))
-                .collect::<BTreeSet<_>>()
+            opened.iter().map(|row| (row.day, row.key)).collect::<BTreeSet<_>>()
         });
     }
     let seen: BTreeSet<_> = tasks.join_all().await.into_iter().collect();
@@ -63,17 +55,8 @@ pub async fn the_winner_of_a_race_is_everybodys(backend: &impl CatalogBackend) {
 pub async fn rows_are_new_once(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
     let (acme, _) = begin(&catalog).await;
-    let (one, two) = (
-        open_one(&catalog, &acme, 1).await,
-        open_one(&catalog, &acme, 2).await,
-    );
-    assert!(
-        catalog
-            .append_loose(at(5), &[])
-            .await
-            .expect("nothing")
-            .is_empty()
-    );
+    let (one, two) = (open_one(&catalog, &acme, 1).await, open_one(&catalog, &acme, 2).await);
+    assert!(catalog.append_loose(at(5), &[]).await.expect("nothing").is_empty());
     let rows: Vec<_> = (0..1_100).map(loose).collect();
     let mut batch: Vec<_> = rows.iter().map(|row| (one.clone(), row.clone())).collect();
     batch.push((one.clone(), rows[3].clone()));
@@ -89,11 +72,7 @@ pub async fn rows_are_new_once(backend: &impl CatalogBackend) {
         .expect("rows");
     assert_eq!(again, [false, true]);
     assert_eq!(
-        catalog
-            .find_loose(&one, rows[9].sid)
-            .await
-            .expect("read")
-            .as_ref(),
+        catalog.find_loose(&one, rows[9].sid).await.expect("read").as_ref(),
         Some(&rows[9])
     );
     let listed = catalog.list_loose(&one).await.expect("rows");
@@ -114,10 +93,7 @@ pub async fn a_stale_key_adds_nothing(backend: &impl CatalogBackend) {
     };
     conflicts(
         catalog
-            .append_loose(
-                at(5),
-                &[(good.clone(), loose(1)), (stale.clone(), loose(2))],
-            )
+            .append_loose(at(5), &[(good.clone(), loose(1)), (stale.clone(), loose(2))])
             .await,
     );
     assert!(
@@ -141,21 +117,12 @@ pub async fn a_stale_key_adds_nothing(backend: &impl CatalogBackend) {
         partition: partition.clone(),
         segment: packed(5),
     };
-    conflicts(
-        catalog
-            .insert_segments(&[insert(&good), insert(&stale)], None)
-            .await,
-    );
+    conflicts(catalog.insert_segments(&[insert(&good), insert(&stale)], None).await);
     assert_eq!(catalog.log_size().await.expect("a size"), 0);
     check(&catalog).await;
 }
 
-fn seal_of(
-    partition: &PartitionRef,
-    version: i64,
-    rows: u64,
-    remove_loose: Vec<Sid>,
-) -> SealCommit {
+fn seal_of(partition: &PartitionRef, version: i64, rows: u64, remove_loose: Vec<Sid>) -> SealCommit {
     SealCommit {
         partition: partition.clone(),
         expected_version: version,
@@ -177,23 +144,12 @@ pub async fn seal_replaces_loose_rows(backend: &impl CatalogBackend) {
         .await
         .expect("a late row");
     let sids: Vec<Sid> = rows.iter().map(|row| row.sid).collect();
-    conflicts(
-        catalog
-            .seal(&seal_of(&partition, 7, 600, sids.clone()))
-            .await,
-    );
+    conflicts(catalog.seal(&seal_of(&partition, 7, 600, sids.clone())).await);
     let mut unknown = sids.clone();
     unknown.push(loose(1).sid);
     conflicts(catalog.seal(&seal_of(&partition, 0, 601, unknown)).await);
-    assert_eq!(
-        catalog.list_loose(&partition).await.expect("rows").len(),
-        601
-    );
-    let version = catalog
-        .list_unsealed(1, Day(0), 9)
-        .await
-        .expect("partitions")[0]
-        .version;
+    assert_eq!(catalog.list_loose(&partition).await.expect("rows").len(), 601);
+    let version = catalog.list_unsealed(1, Day(0), 9).await.expect("partitions")[0].version;
     let seal = seal_of(&partition, version, 600, sids);
     catalog.seal(&seal).await.expect("sealed");
     assert_eq!(catalog.list_loose(&partition).await.expect("rows"), [late]);
@@ -203,18 +159,10 @@ pub async fn seal_replaces_loose_rows(backend: &impl CatalogBackend) {
         .expect("read")
         .expect("a partition");
     assert_eq!(
-        (
-            row.loose_rows,
-            row.sealed_rows,
-            row.segments,
-            row.loose_since
-        ),
+        (row.loose_rows, row.sealed_rows, row.segments, row.loose_since),
         (1, 600, 1, Some(at(50)))
     );
-    assert_eq!(
-        catalog.list_segments(&partition).await.expect("segments"),
-        seal.add
-    );
+    assert_eq!(catalog.list_segments(&partition).await.expect("segments"), seal.add);
     conflicts(catalog.seal(&seal).await);
     check(&catalog).await;
 }
@@ -230,20 +178,14 @@ pub async fn merged_objects_become_garbage(backend: &impl CatalogBackend) {
         partition: partition.clone(),
         segment,
     });
-    catalog
-        .insert_segments(&inserts, None)
-        .await
-        .expect("segments");
+    catalog.insert_segments(&inserts, None).await.expect("segments");
     stage(&catalog, &acme, &whole).await;
     let mut merge = seal_of(&partition, 1, 0, Vec::new());
     merge.add = vec![whole.clone()];
     merge.remove_segments = vec![large.segment, small.segment];
     catalog.seal(&merge).await.expect("merged");
     let garbage = catalog.list_garbage(10).await.expect("garbage");
-    let objects: Vec<_> = garbage
-        .iter()
-        .map(|row| (row.leaf, row.what.clone()))
-        .collect();
+    let objects: Vec<_> = garbage.iter().map(|row| (row.leaf, row.what.clone())).collect();
     let expected = [
         object_names::segment(&acme, large.segment),
         object_names::locator(&acme, large.segment),
@@ -254,31 +196,18 @@ pub async fn merged_objects_become_garbage(backend: &impl CatalogBackend) {
         expected.map(|what| (None, what)),
         "a small segment has no object"
     );
-    assert_eq!(
-        catalog.list_segments(&partition).await.expect("segments"),
-        [whole]
-    );
+    assert_eq!(catalog.list_segments(&partition).await.expect("segments"), [whole]);
     check(&catalog).await;
 }
 
-fn rewrite_of(
-    partition: &PartitionRef,
-    version: i64,
-    loose: u64,
-    tombstones: u64,
-    rows: u64,
-) -> RewriteCommit {
+fn rewrite_of(partition: &PartitionRef, version: i64, loose: u64, tombstones: u64, rows: u64) -> RewriteCommit {
     RewriteCommit {
         partition: partition.clone(),
         expected_version: version,
         expected_loose_rows: loose,
         expected_tombstones: tombstones,
         new_key: key(&partition.account, KeyPurpose::Partition, 1),
-        add: if rows == 0 {
-            Vec::new()
-        } else {
-            vec![packed(rows)]
-        },
+        add: if rows == 0 { Vec::new() } else { vec![packed(rows)] },
         at: at(80),
         leaf: leaf("rewrite"),
     }
@@ -296,10 +225,7 @@ pub async fn rewrite_changes_the_key(backend: &impl CatalogBackend) {
         partition: partition.clone(),
         segment: large,
     };
-    catalog
-        .insert_segments(&[insert], None)
-        .await
-        .expect("a segment");
+    catalog.insert_segments(&[insert], None).await.expect("a segment");
     let hidden = [(
         partition.clone(),
         Tombstone {
@@ -307,45 +233,22 @@ pub async fn rewrite_changes_the_key(backend: &impl CatalogBackend) {
             at: at(60),
         },
     )];
-    let erased = catalog
-        .erase(&acme, &hidden, &leaf("erase"))
-        .await
-        .expect("hidden");
+    let erased = catalog.erase(&acme, &hidden, &leaf("erase")).await.expect("hidden");
     assert_eq!(
-        catalog
-            .list_tombstones(&partition)
-            .await
-            .expect("tombstones"),
+        catalog.list_tombstones(&partition).await.expect("tombstones"),
         [hidden[0].1]
     );
     let again = catalog
         .erase(&acme, &hidden, &leaf("again"))
         .await
         .expect("hidden before");
-    let due = catalog
-        .list_tombstoned(at(60), 9)
-        .await
-        .expect("partitions");
+    let due = catalog.list_tombstoned(at(60), 9).await.expect("partitions");
     assert_eq!((due.len(), due[0].tombstones, due[0].version), (1, 1, 1));
-    assert!(
-        catalog
-            .list_tombstoned(at(59), 9)
-            .await
-            .expect("partitions")
-            .is_empty()
-    );
+    assert!(catalog.list_tombstoned(at(59), 9).await.expect("partitions").is_empty());
 
-    conflicts(
-        catalog
-            .rewrite(&rewrite_of(&partition, 0, 10, 1, 109))
-            .await,
-    );
+    conflicts(catalog.rewrite(&rewrite_of(&partition, 0, 10, 1, 109)).await);
     conflicts(catalog.rewrite(&rewrite_of(&partition, 1, 9, 1, 109)).await);
-    conflicts(
-        catalog
-            .rewrite(&rewrite_of(&partition, 1, 10, 0, 109))
-            .await,
-    );
+    conflicts(catalog.rewrite(&rewrite_of(&partition, 1, 10, 0, 109)).await);
     assert_eq!(catalog.log_size().await.expect("a size"), 2);
     let rewrite = rewrite_of(&partition, 1, 10, 1, 109);
     let leaf = catalog.rewrite(&rewrite).await.expect("rewritten");
@@ -366,11 +269,7 @@ pub async fn rewrite_changes_the_key(backend: &impl CatalogBackend) {
             .is_empty(),
         "the old key is gone"
     );
-    conflicts(
-        catalog
-            .append_loose(at(81), &[(partition.clone(), loose(1))])
-            .await,
-    );
+    conflicts(catalog.append_loose(at(81), &[(partition.clone(), loose(1))]).await);
 
     for pending in [erased, again, leaf] {
         let destruction = catalog
@@ -384,21 +283,10 @@ pub async fn rewrite_changes_the_key(backend: &impl CatalogBackend) {
         );
     }
     let garbage = catalog.list_garbage(10).await.expect("garbage");
-    assert_eq!(
-        garbage.len(),
-        3,
-        "two objects and the rows under the old key"
-    );
-    while !catalog
-        .purge_rows(&acme, partition.key, 4)
-        .await
-        .expect("purged")
-    {}
+    assert_eq!(garbage.len(), 3, "two objects and the rows under the old key");
+    while !catalog.purge_rows(&acme, partition.key, 4).await.expect("purged") {}
     catalog
-        .drop_garbage(
-            &garbage.iter().map(|row| row.id).collect::<Vec<_>>(),
-            at(90),
-        )
+        .drop_garbage(&garbage.iter().map(|row| row.id).collect::<Vec<_>>(), at(90))
         .await
         .expect("dropped");
     for done in [erased, again, leaf] {
@@ -474,10 +362,7 @@ pub async fn imports_commit_with_their_progress(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
     let (acme, _) = begin(&catalog).await;
     let partition = open_one(&catalog, &acme, 1).await;
-    catalog
-        .enqueue(&job("import:1", "import", at(0)))
-        .await
-        .expect("a job");
+    catalog.enqueue(&job("import:1", "import", at(0))).await.expect("a job");
     let job = catalog
         .lease_job("import:1", "w1", at(0), at(10))
         .await
@@ -498,15 +383,8 @@ pub async fn imports_commit_with_their_progress(backend: &impl CatalogBackend) {
         .insert_segments(&insert(), Some(&progress))
         .await
         .expect("imported");
-    let stored = catalog
-        .find_job("import:1")
-        .await
-        .expect("read")
-        .expect("a job");
-    assert_eq!(
-        (stored.body, stored.lease_until),
-        (b"row 50".to_vec(), Some(at(20)))
-    );
+    let stored = catalog.find_job("import:1").await.expect("read").expect("a job");
+    assert_eq!((stored.body, stored.lease_until), (b"row 50".to_vec(), Some(at(20))));
     catalog
         .lease_job("import:1", "w2", at(30), at(40))
         .await
@@ -539,30 +417,16 @@ pub async fn lists_find_what_is_to_do(backend: &impl CatalogBackend) {
                 segment: packed(5),
             })
             .collect();
-        catalog
-            .insert_segments(&inserts, None)
-            .await
-            .expect("segments");
+        catalog.insert_segments(&inserts, None).await.expect("segments");
     }
-    let days = |rows: Vec<callvault_store::rows::PartitionRow>| {
-        rows.iter().map(|row| row.day.0).collect::<Vec<_>>()
-    };
-    assert_eq!(
-        days(catalog.list_unsealed(20, Day(4), 9).await.expect("read")),
-        [3, 1]
-    );
-    assert_eq!(
-        days(catalog.list_unsealed(20, Day(4), 1).await.expect("read")),
-        [3]
-    );
+    let days = |rows: Vec<callvault_store::rows::PartitionRow>| rows.iter().map(|row| row.day.0).collect::<Vec<_>>();
+    assert_eq!(days(catalog.list_unsealed(20, Day(4), 9).await.expect("read")), [3, 1]);
+    assert_eq!(days(catalog.list_unsealed(20, Day(4), 1).await.expect("read")), [3]);
     assert_eq!(
         days(catalog.list_unsealed(2, Day(0), 9).await.expect("read")),
         [3, 1, 4]
     );
-    assert_eq!(
-        days(catalog.list_fragmented(3, 9).await.expect("read")),
-        [4, 3]
-    );
+    assert_eq!(days(catalog.list_fragmented(3, 9).await.expect("read")), [4, 3]);
     assert_eq!(
         days(
             catalog
@@ -606,17 +470,10 @@ pub async fn staged_objects_are_taken_over_or_cleaned(backend: &impl CatalogBack
     stage(&catalog, &acme, &good).await;
     stage(&catalog, &acme, &late).await;
     assert!(
-        catalog
-            .list_staged(at(0), 9)
-            .await
-            .expect("names")
-            .is_empty(),
+        catalog.list_staged(at(0), 9).await.expect("names").is_empty(),
         "not staged before that moment"
     );
-    catalog
-        .insert_segments(&insert(&good), None)
-        .await
-        .expect("a segment");
+    catalog.insert_segments(&insert(&good), None).await.expect("a segment");
     conflicts(catalog.insert_segments(&insert(&never), None).await);
     let names = catalog.list_staged(at(1), 9).await.expect("names");
     let mut expected = [
@@ -632,12 +489,6 @@ pub async fn staged_objects_are_taken_over_or_cleaned(backend: &impl CatalogBack
         "listed until they are removed"
     );
     catalog.unstage_objects(&names).await.expect("forgotten");
-    assert!(
-        catalog
-            .list_staged(at(1), 9)
-            .await
-            .expect("names")
-            .is_empty()
-    );
+    assert!(catalog.list_staged(at(1), 9).await.expect("names").is_empty());
     check(&catalog).await;
 }

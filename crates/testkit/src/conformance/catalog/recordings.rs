@@ -17,11 +17,7 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
     let call = loose(1).sid;
     let mut rows = Vec::new();
     for number in 0..12_u8 {
-        let (mut row, key) = recording(
-            &acme,
-            i64::from(number) * 20_000,
-            [number % 3, 100 + number],
-        );
+        let (mut row, key) = recording(&acme, i64::from(number) * 20_000, [number % 3, 100 + number]);
         row.call_sid = (number < 2).then_some(call);
         add_recording(&catalog, &row, &key).await;
         rows.push(row);
@@ -48,20 +44,10 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
         "refused with its key"
     );
     assert_eq!(
-        catalog
-            .find_recording(&acme, rows[5].sid)
-            .await
-            .expect("read")
-            .as_ref(),
+        catalog.find_recording(&acme, rows[5].sid).await.expect("read").as_ref(),
         Some(&rows[5])
     );
-    assert_eq!(
-        catalog
-            .find_recording(&other, rows[5].sid)
-            .await
-            .expect("read"),
-        None
-    );
+    assert_eq!(catalog.find_recording(&other, rows[5].sid).await.expect("read"), None);
 
     let every = RecordingQuery {
         limit: 100,
@@ -71,22 +57,13 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
         call_sid: Some(call),
         ..every.clone()
     };
-    assert_eq!(
-        catalog
-            .list_recordings(&acme, &of_call)
-            .await
-            .expect("read"),
-        rows[..2]
-    );
+    assert_eq!(catalog.list_recordings(&acme, &of_call).await.expect("read"), rows[..2]);
     let of_party = RecordingQuery {
         party: Some([1; 16]),
         newest_first: true,
         ..every.clone()
     };
-    let found = catalog
-        .list_recordings(&acme, &of_party)
-        .await
-        .expect("read");
+    let found = catalog.list_recordings(&acme, &of_party).await.expect("read");
     let expected: Vec<_> = [10, 7, 4, 1].map(|place: usize| rows[place].clone()).into();
     assert_eq!(found, expected);
     let of_second = RecordingQuery {
@@ -95,10 +72,7 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
         ..every.clone()
     };
     assert_eq!(
-        catalog
-            .list_recordings(&acme, &of_second)
-            .await
-            .expect("read"),
+        catalog.list_recordings(&acme, &of_second).await.expect("read"),
         rows[4..5]
     );
     let span = RecordingQuery {
@@ -106,17 +80,8 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
         to: Some(rows[5].at),
         ..every.clone()
     };
-    assert_eq!(
-        catalog.list_recordings(&acme, &span).await.expect("read"),
-        rows[2..5]
-    );
-    assert!(
-        catalog
-            .list_recordings(&other, &every)
-            .await
-            .expect("read")
-            .is_empty()
-    );
+    assert_eq!(catalog.list_recordings(&acme, &span).await.expect("read"), rows[2..5]);
+    assert!(catalog.list_recordings(&other, &every).await.expect("read").is_empty());
 
     let days = |counts: [u64; 3]| {
         let day = |(number, count): (usize, u64)| {
@@ -126,16 +91,9 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
                 bytes: count * 1_000,
             })
         };
-        counts
-            .into_iter()
-            .enumerate()
-            .filter_map(day)
-            .collect::<Vec<_>>()
+        counts.into_iter().enumerate().filter_map(day).collect::<Vec<_>>()
     };
-    assert_eq!(
-        catalog.list_recording_days(&acme).await.expect("days"),
-        days([5, 4, 3])
-    );
+    assert_eq!(catalog.list_recording_days(&acme).await.expect("days"), days([5, 4, 3]));
     let gone = rows[3..9].iter().map(|row| (row.sid, row.key)).collect();
     catalog
         .shred(&Shred {
@@ -144,10 +102,7 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
         })
         .await
         .expect("shredded");
-    assert_eq!(
-        catalog.list_recording_days(&acme).await.expect("days"),
-        days([3, 0, 3])
-    );
+    assert_eq!(catalog.list_recording_days(&acme).await.expect("days"), days([3, 0, 3]));
     assert_eq!(catalog.list_garbage(99).await.expect("garbage").len(), 6);
     check(&catalog).await;
 }
@@ -176,10 +131,7 @@ pub async fn recordings_page_in_both_orders(backend: &impl CatalogBackend) {
                 limit: 5,
                 ..RecordingQuery::default()
             };
-            let page = catalog
-                .list_recordings(&acme, &query)
-                .await
-                .expect("a page");
+            let page = catalog.list_recordings(&acme, &query).await.expect("a page");
             let Some(last) = page.last() else { break };
             after = Some((last.at, last.sid));
             seen.extend(page.iter().map(|row| (row.at, row.sid)));

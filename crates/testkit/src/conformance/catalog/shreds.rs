@@ -8,20 +8,14 @@ use callvault_store::rows::{Garbage, SegmentInsert, Shred, TokenRow};
 use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, table},
-    rows::{
-        add_account, add_recording, at, begin, fill, job, leaf, loose, open_one, recording,
-        segment, shred, stage,
-    },
+    rows::{add_account, add_recording, at, begin, fill, job, leaf, loose, open_one, recording, segment, shred, stage},
 };
 
 /// Shred, then purge.
 pub async fn shredding_leaves_garbage_that_is_purged_in_portions(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
     let (acme, _) = begin(&catalog).await;
-    let (gone, kept) = (
-        open_one(&catalog, &acme, 1).await,
-        open_one(&catalog, &acme, 2).await,
-    );
+    let (gone, kept) = (open_one(&catalog, &acme, 1).await, open_one(&catalog, &acme, 2).await);
     fill(&catalog, &gone, 25).await;
     fill(&catalog, &kept, 5).await;
     let large = segment(100);
@@ -30,10 +24,7 @@ pub async fn shredding_leaves_garbage_that_is_purged_in_portions(backend: &impl 
         partition: gone.clone(),
         segment: large.clone(),
     };
-    catalog
-        .insert_segments(&[insert], None)
-        .await
-        .expect("a segment");
+    catalog.insert_segments(&[insert], None).await.expect("a segment");
     conflicts(catalog.purge_rows(&acme, gone.key, 10).await);
 
     let index = catalog
@@ -41,31 +32,14 @@ pub async fn shredding_leaves_garbage_that_is_purged_in_portions(backend: &impl 
         .await
         .expect("shredded");
     assert_eq!(index, 0);
-    assert!(
-        catalog
-            .find_keys(&acme, &[gone.key])
-            .await
-            .expect("keys")
-            .is_empty()
-    );
+    assert!(catalog.find_keys(&acme, &[gone.key]).await.expect("keys").is_empty());
     assert_eq!(
-        catalog
-            .find_partition(&acme, Class::Call, Day(1))
-            .await
-            .expect("read"),
+        catalog.find_partition(&acme, Class::Call, Day(1)).await.expect("read"),
         None
     );
-    conflicts(
-        catalog
-            .append_loose(at(9), &[(gone.clone(), loose(1))])
-            .await,
-    );
+    conflicts(catalog.append_loose(at(9), &[(gone.clone(), loose(1))]).await);
     let garbage = catalog.list_garbage(10).await.expect("garbage");
-    assert!(
-        garbage
-            .iter()
-            .all(|row| row.leaf == Some(0) && row.account == acme)
-    );
+    assert!(garbage.iter().all(|row| row.leaf == Some(0) && row.account == acme));
     assert_eq!(
         garbage
             .iter()
@@ -73,52 +47,24 @@ pub async fn shredding_leaves_garbage_that_is_purged_in_portions(backend: &impl 
             .count(),
         2
     );
-    assert!(
-        garbage
-            .iter()
-            .any(|row| row.what == Garbage::PartitionRows(gone.key))
-    );
+    assert!(garbage.iter().any(|row| row.what == Garbage::PartitionRows(gone.key)));
 
     let mut calls = 0;
-    while !catalog
-        .purge_rows(&acme, gone.key, 10)
-        .await
-        .expect("purged")
-    {
+    while !catalog.purge_rows(&acme, gone.key, 10).await.expect("purged") {
         calls += 1;
     }
     assert_eq!(calls, 2, "25 rows and a segment in tens");
     let all = contents(&catalog).await;
-    assert_eq!(
-        (table(&all, "loose").len(), table(&all, "segments").len()),
-        (5, 0)
-    );
+    assert_eq!((table(&all, "loose").len(), table(&all, "segments").len()), (5, 0));
     let (first, last) = garbage.split_at(2);
-    let ids = |rows: &[callvault_store::rows::GarbageRow]| {
-        rows.iter().map(|row| row.id).collect::<Vec<_>>()
-    };
-    catalog
-        .drop_garbage(&ids(first), at(20))
-        .await
-        .expect("dropped");
+    let ids = |rows: &[callvault_store::rows::GarbageRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    catalog.drop_garbage(&ids(first), at(20)).await.expect("dropped");
     assert_eq!(
-        catalog
-            .find_destruction(0)
-            .await
-            .expect("read")
-            .expect("one")
-            .purged_at,
+        catalog.find_destruction(0).await.expect("read").expect("one").purged_at,
         None
     );
-    catalog
-        .drop_garbage(&ids(last), at(30))
-        .await
-        .expect("dropped");
-    let destruction = catalog
-        .find_destruction(0)
-        .await
-        .expect("read")
-        .expect("one");
+    catalog.drop_garbage(&ids(last), at(30)).await.expect("dropped");
+    let destruction = catalog.find_destruction(0).await.expect("read").expect("one");
     assert_eq!(
         (destruction.purged_at, destruction.statement),
         (Some(at(30)), leaf("shred").statement)
@@ -131,10 +77,7 @@ pub async fn a_missing_key_destroys_nothing(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
     let (acme, account_key) = begin(&catalog).await;
     let (other, _) = add_account(&catalog, "other").await;
-    let (one, two) = (
-        open_one(&catalog, &acme, 1).await,
-        open_one(&catalog, &acme, 2).await,
-    );
+    let (one, two) = (open_one(&catalog, &acme, 1).await, open_one(&catalog, &acme, 2).await);
     let (row, key) = recording(&acme, 1, [1, 2]);
     add_recording(&catalog, &row, &key).await;
     let before = contents(&catalog).await;
@@ -204,31 +147,19 @@ pub async fn closing_an_account_takes_everything(backend: &impl CatalogBackend) 
         .await
         .expect("read")
         .expect("it is remembered");
-    assert_eq!(
-        (closed.closed_at, closed.policy.as_str()),
-        (Some(close.at), "")
-    );
+    assert_eq!((closed.closed_at, closed.policy.as_str()), (Some(close.at), ""));
     assert_eq!(catalog.find_token("k1").await.expect("read"), None);
     assert!(catalog.find_token("k2").await.expect("read").is_some());
     assert_eq!(catalog.find_job("own").await.expect("read"), None);
-    assert_eq!(
-        catalog.find_recording(&acme, row.sid).await.expect("read"),
-        None
-    );
+    assert_eq!(catalog.find_recording(&acme, row.sid).await.expect("read"), None);
     let late = crate::conformance::rows::partition(&acme, Class::Call, 9, 1);
     conflicts(catalog.open_partitions(&[late]).await);
     let (row, key) = recording(&acme, 2, [1, 2]);
     conflicts(catalog.insert_recording(&row, &key).await);
     conflicts(catalog.put_policy(&acme, "{}", closed.version, &[]).await);
     conflicts(catalog.shred(&close).await);
-    let listed = catalog
-        .list_destructions(&acme, None, 9)
-        .await
-        .expect("destructions");
-    assert_eq!(
-        listed.iter().map(|row| row.leaf).collect::<Vec<_>>(),
-        [index]
-    );
+    let listed = catalog.list_destructions(&acme, None, 9).await.expect("destructions");
+    assert_eq!(listed.iter().map(|row| row.leaf).collect::<Vec<_>>(), [index]);
     assert!(
         catalog
             .list_destructions(&other, None, 9)
@@ -246,33 +177,17 @@ pub async fn the_last_piece_finishes_the_leaf(backend: &impl CatalogBackend) {
     let (one, two) = (backend.open_migrated().await, backend.open().await);
     let (acme, _) = begin(&one).await;
     for day in 0..8 {
-        let partitions = vec![
-            open_one(&one, &acme, day).await,
-            open_one(&one, &acme, day + 100).await,
-        ];
-        let index = one
-            .shred(&shred(&acme, partitions))
-            .await
-            .expect("shredded");
+        let partitions = vec![open_one(&one, &acme, day).await, open_one(&one, &acme, day + 100).await];
+        let index = one.shred(&shred(&acme, partitions)).await.expect("shredded");
         let garbage = one.list_garbage(10).await.expect("garbage");
         assert_eq!(garbage.len(), 2);
         let (first, second) = ([garbage[0].id], [garbage[1].id]);
-        let (a, b) = tokio::join!(
-            one.drop_garbage(&first, at(5)),
-            two.drop_garbage(&second, at(5))
-        );
+        let (a, b) = tokio::join!(one.drop_garbage(&first, at(5)), two.drop_garbage(&second, at(5)));
         a.and(b).expect("dropped");
-        let destruction = one
-            .find_destruction(index)
-            .await
-            .expect("read")
-            .expect("one");
+        let destruction = one.find_destruction(index).await.expect("read").expect("one");
         assert_eq!(destruction.purged_at, Some(at(5)), "leaf {index}");
     }
-    let before = one
-        .list_destructions(&acme, Some(6), 2)
-        .await
-        .expect("destructions");
+    let before = one.list_destructions(&acme, Some(6), 2).await.expect("destructions");
     assert_eq!(
         before.iter().map(|row| row.leaf).collect::<Vec<_>>(),
         [5, 4],
@@ -301,12 +216,7 @@ pub async fn leaf_indexes_have_no_gap(backend: &impl CatalogBackend) {
                 let mut bad = shred(&acme, vec![partition.clone()]);
                 bad.recordings.push((loose(1).sid, partition.key));
                 conflicts(catalog.shred(&bad).await);
-                indexes.push(
-                    catalog
-                        .shred(&shred(&acme, vec![partition]))
-                        .await
-                        .expect("shredded"),
-                );
+                indexes.push(catalog.shred(&shred(&acme, vec![partition])).await.expect("shredded"));
             }
             indexes
         });
@@ -331,43 +241,22 @@ pub async fn a_replay_destroys_again(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
     let (acme, _) = begin(&catalog).await;
     let (bye, bye_key) = add_account(&catalog, "bye").await;
-    let (gone, kept) = (
-        open_one(&catalog, &acme, 1).await,
-        open_one(&catalog, &acme, 2).await,
-    );
+    let (gone, kept) = (open_one(&catalog, &acme, 1).await, open_one(&catalog, &acme, 2).await);
     fill(&catalog, &gone, 5).await;
     let (row, key) = recording(&acme, 1, [1, 2]);
     add_recording(&catalog, &row, &key).await;
-    catalog
-        .append_leaf(None, at(1), &leaf("old"))
-        .await
-        .expect("a leaf");
+    catalog.append_leaf(None, at(1), &leaf("old")).await.expect("a leaf");
 
     let published: Vec<Vec<u8>> = ["old", "a", "b", "c"].map(|text| leaf(text).body).into();
     let named = [gone.key, row.key, bye_key, KeyId([1; 16])];
     conflicts(catalog.replay(2, &published[2..], &named, at(9)).await);
     conflicts(catalog.replay(0, &published[1..], &named, at(9)).await);
     assert_eq!(catalog.log_size().await.expect("a size"), 1);
-    assert_eq!(
-        catalog
-            .replay(0, &published, &named, at(9))
-            .await
-            .expect("replayed"),
-        3
-    );
-    assert_eq!(
-        catalog
-            .replay(0, &published, &named, at(9))
-            .await
-            .expect("again"),
-        0
-    );
+    assert_eq!(catalog.replay(0, &published, &named, at(9)).await.expect("replayed"), 3);
+    assert_eq!(catalog.replay(0, &published, &named, at(9)).await.expect("again"), 0);
     assert_eq!(catalog.list_leaves(0..9).await.expect("leaves"), published);
     assert_eq!(
-        catalog
-            .find_partition(&acme, Class::Call, Day(1))
-            .await
-            .expect("read"),
+        catalog.find_partition(&acme, Class::Call, Day(1)).await.expect("read"),
         None
     );
     assert!(
@@ -377,10 +266,7 @@ pub async fn a_replay_destroys_again(backend: &impl CatalogBackend) {
             .expect("read")
             .is_some_and(|p| p.key == kept.key)
     );
-    assert_eq!(
-        catalog.find_recording(&acme, row.sid).await.expect("read"),
-        None
-    );
+    assert_eq!(catalog.find_recording(&acme, row.sid).await.expect("read"), None);
     assert_eq!(
         catalog
             .find_account(&bye)
