@@ -225,7 +225,7 @@ impl Objects for Files {
     async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let path = self.path(name)?;
         blocking(move || match fs::metadata(path) {
-            Ok(metadata) => Ok(metadata.is_file().then(|| metadata.len())),
+            Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
         })
