@@ -1,1 +1,30 @@
-//! Callvault: app.
+//! The use cases of one region's vault, and its background work.
+//!
+//! [`Vault`] is where everything starts: it joins a catalog, an object store, a key provider and a clock. Background
+//! work is [`Vault::tick`]; nothing here sleeps, spawns or reads the time by itself.
+
+pub mod account;
+pub mod audio;
+pub mod backup;
+pub mod bulk;
+pub mod certificate;
+pub mod clock;
+mod deletion;
+pub mod doctor;
+pub mod error;
+pub mod forecast;
+pub mod hold;
+pub mod import;
+pub mod ingest;
+pub mod keys;
+mod partition;
+pub mod publish;
+pub mod read;
+pub mod recording;
+pub mod segment;
+pub mod tick;
+pub mod vault;
+
+pub use clock::{Clock, ManualClock};
+pub use error::{Result, VaultError};
+pub use vault::{Account, Parts, Vault};

@@ -114,6 +114,9 @@ impl FromStr for Plan {
         Self::ALL
             .into_iter()
             .find(|plan| plan.as_str() == text)
-            .ok_or(BadId { what: "plan", expected: "starter, growth or enterprise" })
+            .ok_or(BadId {
+                what: "plan",
+                expected: "starter, growth or enterprise",
+            })
     }
 }

@@ -38,7 +38,10 @@ impl FromStr for AccountSid {
         if (3..=64).contains(&text.len()) && text.bytes().all(good) {
             Ok(Self(CompactString::new(text)))
         } else {
-            Err(BadId { what: "account SID", expected: "3 to 64 characters of a-z, 0-9, _ and -" })
+            Err(BadId {
+                what: "account SID",
+                expected: "3 to 64 characters of a-z, 0-9, _ and -",
+            })
         }
     }
 }
@@ -131,6 +134,11 @@ hex_id!(
     HoldId,
     "hold id"
 );
+hex_id!(
+    /// An erased record in a log leaf: a keyed hash of its SID, 16 bytes.
+    Subject,
+    "subject"
+);
 
 impl Sid {
     /// The SID of a record that happened `at` this moment; `tail` is random, or a keyed hash of the source's id so
@@ -139,7 +147,9 @@ impl Sid {
     /// Moments before 1970 count as 1970.
     #[must_use]
     pub fn new(at: TimeUs, tail: [u8; 10]) -> Self {
-        let ms = u64::try_from(at.0.div_euclid(1000)).unwrap_or(0).to_be_bytes();
+        let ms = u64::try_from(at.0.div_euclid(1000))
+            .unwrap_or(0)
+            .to_be_bytes();
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&ms[2..]);
         bytes[6..].copy_from_slice(&tail);
@@ -172,7 +182,10 @@ mod tests {
         assert_eq!(sid.day(), at.day());
         assert_eq!(sid.to_string().len(), 32);
         assert_eq!(sid.to_string().parse::<Sid>().expect("round trip"), sid);
-        assert!(Sid::new(TimeUs(at.0 + 1_000), [0; 10]) > sid, "SIDs sort by time");
+        assert!(
+            Sid::new(TimeUs(at.0 + 1_000), [0; 10]) > sid,
+            "SIDs sort by time"
+        );
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub enum NumberError {
     #[error("longer than 64 bytes")]
     TooLong,
     /// Neither a telephone number nor a SIP user.
-    #[error("neither a telephone number (E.164, or national with the account's country), nor an extension, nor a SIP user")]
+    #[error(
+        "neither a telephone number (E.164, or national with the account's country), nor an extension, nor a SIP user"
+    )]
     NotANumber,
 }
 
@@ -45,26 +47,50 @@ impl Number {
             return Ok(Self(CompactString::new(text)));
         }
         if text.is_empty()
-            || ["anonymous", "unknown", "restricted", "private", "unavailable"]
-                .iter()
-                .any(|word| text.eq_ignore_ascii_case(word))
+            || [
+                "anonymous",
+                "unknown",
+                "restricted",
+                "private",
+                "unavailable",
+            ]
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
         {
             return Ok(Self::default());
         }
-        let bare = text.strip_prefix("sip:").or_else(|| text.strip_prefix("tel:")).unwrap_or(text);
+        let bare = text
+            .strip_prefix("sip:")
+            .or_else(|| text.strip_prefix("tel:"))
+            .unwrap_or(text);
         let bare = bare.split(['@', ';']).next().unwrap_or(bare);
         let digits = bare.bytes().filter(u8::is_ascii_digit).count();
-        let telephone = bare.bytes().all(|b| b.is_ascii_digit() || b"+-(). /".contains(&b));
+        let telephone = bare
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"+-(). /".contains(&b));
         if telephone && digits <= 6 && digits > 0 && !bare.starts_with('+') {
-            return Ok(Self(bare.bytes().filter(u8::is_ascii_digit).map(char::from).collect()));
+            return Ok(Self(
+                bare.bytes()
+                    .filter(u8::is_ascii_digit)
+                    .map(char::from)
+                    .collect(),
+            ));
         }
         if telephone {
-            let parsed = phonenumber::parse(Some(country), bare).map_err(|_| NumberError::NotANumber)?;
+            let parsed =
+                phonenumber::parse(Some(country), bare).map_err(|_| NumberError::NotANumber)?;
             let e164 = parsed.format().mode(phonenumber::Mode::E164).to_string();
-            return if is_plain_e164(&e164) { Ok(Self(e164.into())) } else { Err(NumberError::NotANumber) };
+            return if is_plain_e164(&e164) {
+                Ok(Self(e164.into()))
+            } else {
+                Err(NumberError::NotANumber)
+            };
         }
         let user = |b: u8| b.is_ascii_alphanumeric() || b"_.-*#".contains(&b);
-        if !bare.is_empty() && bare.bytes().all(user) && bare.bytes().any(|b| b.is_ascii_alphanumeric()) {
+        if !bare.is_empty()
+            && bare.bytes().all(user)
+            && bare.bytes().any(|b| b.is_ascii_alphanumeric())
+        {
             return Ok(Self(bare.to_ascii_lowercase().into()));
         }
         Err(NumberError::NotANumber)
@@ -85,8 +111,12 @@ impl Number {
 
 /// `+`, then 8 to 15 digits, the first not 0 (ITU-T E.164, section 6).
 fn is_plain_e164(text: &str) -> bool {
-    let Some(digits) = text.strip_prefix('+') else { return false };
-    (8..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+    let Some(digits) = text.strip_prefix('+') else {
+        return false;
+    };
+    (8..=15).contains(&digits.len())
+        && !digits.starts_with('0')
+        && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl fmt::Debug for Number {
@@ -103,28 +133,60 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_number_is_one_number() {
-        for text in ["+919876543210", "09876543210", "9876543210", "+91 98765 43210", "tel:+91-9876543210"] {
-            assert_eq!(Number::parse(text, IN).expect(text).as_str(), "+919876543210", "{text}");
+        for text in [
+            "+919876543210",
+            "09876543210",
+            "9876543210",
+            "+91 98765 43210",
+            "tel:+91-9876543210",
+        ] {
+            assert_eq!(
+                Number::parse(text, IN).expect(text).as_str(),
+                "+919876543210",
+                "{text}"
+            );
         }
-        assert_eq!(Number::parse("61234567", SG).expect("national").as_str(), "+6561234567");
+        assert_eq!(
+            Number::parse("61234567", SG).expect("national").as_str(),
+            "+6561234567"
+        );
     }
 
     #[test]
     fn switches_also_write_extensions_users_and_nothing() {
-        for (text, want) in
-            [("100", "100"), ("Agent-7", "agent-7"), ("sip:bob@10.0.0.1", "bob"), ("Anonymous", ""), ("", ""), ("VM-EXOTEL", "vm-exotel")]
-        {
-            assert_eq!(Number::parse(text, IN).expect(text).as_str(), want, "{text}");
+        for (text, want) in [
+            ("100", "100"),
+            ("Agent-7", "agent-7"),
+            ("sip:bob@10.0.0.1", "bob"),
+            ("Anonymous", ""),
+            ("", ""),
+            ("VM-EXOTEL", "vm-exotel"),
+        ] {
+            assert_eq!(
+                Number::parse(text, IN).expect(text).as_str(),
+                want,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn other_texts_are_refused_and_not_repeated() {
-        for text in ["+12", "hello world", "+++", "<script>", "12 34 56 78 90 12 34 56 78 90", "é"] {
+        for text in [
+            "+12",
+            "hello world",
+            "+++",
+            "<script>",
+            "12 34 56 78 90 12 34 56 78 90",
+            "é",
+        ] {
             let error = Number::parse(text, IN).expect_err(text);
             assert!(!error.to_string().contains(text));
         }
-        assert_eq!(Number::parse(&"9".repeat(65), IN), Err(NumberError::TooLong));
+        assert_eq!(
+            Number::parse(&"9".repeat(65), IN),
+            Err(NumberError::TooLong)
+        );
         assert!(!format!("{:?}", Number::parse("+919876543210", IN)).contains("98765"));
     }
 }

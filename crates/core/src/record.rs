@@ -6,12 +6,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    class::Class,
-    id::Sid,
-    number::Number,
-    time::TimeUs,
-};
+use crate::{class::Class, id::Sid, number::Number, time::TimeUs};
 
 /// Which way a call or message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

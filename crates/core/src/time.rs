@@ -41,30 +41,45 @@ impl TimeUs {
     /// The UTC day this moment falls on.
     #[must_use]
     pub const fn day(self) -> Day {
-        #[expect(clippy::cast_possible_truncation, reason = "a day count of 9999 years fits in 22 bits")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a day count of 9999 years fits in 22 bits"
+        )]
         Day(self.0.div_euclid(DAY_US) as i32)
     }
 
     /// This moment plus whole days of 24 hours, saturating at [`TimeUs::NEVER`].
     #[must_use]
     pub fn plus_days(self, days: i64) -> Self {
-        Self(self.0.saturating_add(days.saturating_mul(DAY_US)).min(Self::NEVER.0))
+        Self(
+            self.0
+                .saturating_add(days.saturating_mul(DAY_US))
+                .min(Self::NEVER.0),
+        )
     }
 
     /// This moment plus seconds, saturating.
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {
-        Self(self.0.saturating_add(seconds.saturating_mul(SECOND_US)).min(Self::NEVER.0))
+        Self(
+            self.0
+                .saturating_add(seconds.saturating_mul(SECOND_US))
+                .min(Self::NEVER.0),
+        )
     }
 
     /// This moment plus calendar years in UTC: 29 February + 1 year = 28 February (spec 1.2).
     #[must_use]
     pub fn plus_years(self, years: i16) -> Self {
-        let Ok(stamp) = Timestamp::from_microsecond(self.0) else { return Self::NEVER };
+        let Ok(stamp) = Timestamp::from_microsecond(self.0) else {
+            return Self::NEVER;
+        };
         stamp
             .to_zoned_datetime(TimeZone::UTC)
             .checked_add(i64::from(years).years())
-            .map_or(Self::NEVER, |zoned| Self(zoned.timestamp().as_microsecond()).min(Self::NEVER))
+            .map_or(Self::NEVER, |zoned| {
+                Self(zoned.timestamp().as_microsecond()).min(Self::NEVER)
+            })
     }
 }
 
@@ -93,7 +108,9 @@ impl Day {
     /// [`NotATime`] when the text is something else.
     pub fn parse(text: &str) -> Result<Self, NotATime> {
         let date: jiff::civil::Date = text.parse().map_err(|_| NotATime)?;
-        let zoned = date.to_zoned_datetime(TimeZone::UTC).map_err(|_| NotATime)?;
+        let zoned = date
+            .to_zoned_datetime(TimeZone::UTC)
+            .map_err(|_| NotATime)?;
         Ok(TimeUs(zoned.timestamp().as_microsecond()).day())
     }
 }
@@ -139,17 +156,32 @@ mod tests {
 
     #[test]
     fn a_year_is_a_calendar_year() {
-        assert_eq!(at("2025-06-01T10:00:00Z").plus_years(1), at("2026-06-01T10:00:00Z"));
-        assert_eq!(at("2028-02-29T23:59:59Z").plus_years(1), at("2029-02-28T23:59:59Z"));
-        assert_eq!(at("2027-02-28T12:00:00Z").plus_years(1), at("2028-02-28T12:00:00Z"));
-        assert_eq!(at("2027-12-31T23:59:59.999999Z").plus_years(2), at("2029-12-31T23:59:59.999999Z"));
+        assert_eq!(
+            at("2025-06-01T10:00:00Z").plus_years(1),
+            at("2026-06-01T10:00:00Z")
+        );
+        assert_eq!(
+            at("2028-02-29T23:59:59Z").plus_years(1),
+            at("2029-02-28T23:59:59Z")
+        );
+        assert_eq!(
+            at("2027-02-28T12:00:00Z").plus_years(1),
+            at("2028-02-28T12:00:00Z")
+        );
+        assert_eq!(
+            at("2027-12-31T23:59:59.999999Z").plus_years(2),
+            at("2029-12-31T23:59:59.999999Z")
+        );
     }
 
     #[test]
     fn days_begin_at_midnight_utc_also_before_1970() {
         assert_eq!(at("1969-12-31T23:59:59Z").day(), Day(-1));
         assert_eq!(at("1970-01-01T00:00:00Z").day(), Day(0));
-        assert_eq!(Day::parse("2026-11-23").expect("a day").to_string(), "2026-11-23");
+        assert_eq!(
+            Day::parse("2026-11-23").expect("a day").to_string(),
+            "2026-11-23"
+        );
         assert_eq!(Day(0).end(), Day(1).start());
     }
 

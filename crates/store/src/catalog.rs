@@ -170,6 +170,9 @@ pub trait Partitions: Send + Sync + 'static {
     /// [`StoreError::Conflict`] when a partition no longer has this key.
     async fn erase(&self, account: &AccountSid, rows: &[(PartitionRef, Tombstone)], leaf: &NewLeaf) -> Result<u64>;
 
+    /// Hides rows without a leaf: a restore that follows leaves already written. A row that is hidden stays so.
+    async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()>;
+
     /// Destroys keys: the keys' rows, the catalog entries they opened, and the leaf that says so, in one transaction.
     /// Costs by the number of keys, not of records. What remains to be removed becomes garbage rows. Returns the
     /// leaf's index.
@@ -255,6 +258,8 @@ pub trait Log: Send + Sync + 'static {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<DestructionRow>>;
+    /// Destructions of any account that are not purged, oldest first.
+    async fn list_unpurged(&self, limit: u32) -> Result<Vec<DestructionRow>>;
     /// Takes over leaves from a published log after a restore, destroying again what they destroyed: `shreds` are the
     /// keys that any of these leaves names. Returns how many keys were there and are gone now.
     async fn replay(&self, first: u64, leaves: &[Vec<u8>], shreds: &[KeyId], at: TimeUs) -> Result<u64>;

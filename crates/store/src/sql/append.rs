@@ -112,23 +112,15 @@ async fn count_segments(conn: &mut Conn, partition: &PartitionRow, segments: &[&
     Ok(())
 }
 
-/// Hides rows, and remembers which partitions have to be rewritten before the leaf is done.
-pub(super) async fn execute_erase(
-    conn: &mut Conn,
-    account: &AccountSid,
-    rows: &[(PartitionRef, Tombstone)],
-    leaf: &NewLeaf,
-) -> Attempt<u64> {
-    if rows.iter().any(|(partition, _)| partition.account != *account) {
-        return Err(conflict("a partition of another account"));
-    }
+/// Hides rows; one that is hidden stays so. Returns the partitions, locked.
+pub(super) async fn execute_hide(conn: &mut Conn, rows: &[(PartitionRef, Tombstone)]) -> Attempt<Vec<PartitionRow>> {
     let locked = partitions::lock_partitions(conn, rows.iter().map(|(partition, _)| partition)).await?;
     let mut hidden: HashMap<KeyId, (u64, TimeUs)> = HashMap::new();
     for portion in query::by_portion(rows) {
         let mut insert = Builder::new("INSERT INTO tombstones (account, key, sid, at) ");
         insert.push_values(portion, |mut values, (partition, tombstone)| {
             values
-                .push_bind(account.as_str())
+                .push_bind(partition.account.as_str())
                 .push_bind(&partition.key.0[..])
                 .push_bind(&tombstone.sid.0[..])
                 .push_bind(tombstone.at.0);
@@ -151,12 +143,26 @@ pub(super) async fn execute_erase(
         sqlx::query(update)
             .bind(query::stored(*count))
             .bind(oldest.0)
-            .bind(account.as_str())
+            .bind(partition.account.as_str())
             .bind(partition.class.as_str())
             .bind(i64::from(partition.day.0))
             .execute(&mut *conn)
             .await?;
     }
+    Ok(locked)
+}
+
+/// Hides rows, and remembers which partitions have to be rewritten before the leaf is done.
+pub(super) async fn execute_erase(
+    conn: &mut Conn,
+    account: &AccountSid,
+    rows: &[(PartitionRef, Tombstone)],
+    leaf: &NewLeaf,
+) -> Attempt<u64> {
+    if rows.iter().any(|(partition, _)| partition.account != *account) {
+        return Err(conflict("a partition of another account"));
+    }
+    let locked = execute_hide(conn, rows).await?;
     let at = rows.iter().map(|(_, tombstone)| tombstone.at).max().unwrap_or_default();
     let index = log::append(conn, Some(account), Some(at), leaf).await?;
     let purged_at = locked.is_empty().then_some(at);

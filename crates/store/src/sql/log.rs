@@ -148,6 +148,16 @@ async fn list_destructions(
     rows.iter().map(read_destruction).collect()
 }
 
+async fn list_unpurged(conn: &mut Conn, limit: u32) -> Attempt<Vec<DestructionRow>> {
+    let select =
+        format!("SELECT {DESTRUCTION} FROM destructions AS d WHERE d.purged_at IS NULL ORDER BY d.leaf LIMIT $1");
+    let rows = sqlx::query(AssertSqlSafe(select))
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(read_destruction).collect()
+}
+
 #[async_trait]
 impl Log for Backend {
     async fn append_leaf(&self, account: Option<&AccountSid>, at: TimeUs, leaf: &NewLeaf) -> Result<u64> {
@@ -173,6 +183,10 @@ impl Log for Backend {
         limit: u32,
     ) -> Result<Vec<DestructionRow>> {
         read!(self, |conn| list_destructions(conn, account, before, limit))
+    }
+
+    async fn list_unpurged(&self, limit: u32) -> Result<Vec<DestructionRow>> {
+        read!(self, |conn| list_unpurged(conn, limit))
     }
 
     async fn replay(&self, first: u64, leaves: &[Vec<u8>], shreds: &[KeyId], at: TimeUs) -> Result<u64> {

@@ -410,6 +410,11 @@ impl Partitions for Backend {
         transact!(self, LONG, |conn| append::execute_erase(conn, account, rows, leaf))
     }
 
+    async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()> {
+        let hidden: Result<Vec<PartitionRow>> = transact!(self, LONG, |conn| append::execute_hide(conn, rows));
+        hidden.map(|_| ())
+    }
+
     async fn shred(&self, shred: &Shred) -> Result<u64> {
         transact!(self, LONG, |conn| shred::execute_shred(conn, shred))
     }

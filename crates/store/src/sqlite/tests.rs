@@ -234,6 +234,7 @@ async fn call_every_list(catalog: &Sqlite) {
     catalog.list_leaves(0..5).await.unwrap();
     catalog.find_destruction(1).await.unwrap();
     catalog.list_destructions(account, None, 5).await.unwrap();
+    catalog.list_unpurged(5).await.unwrap();
     catalog.lease(&["a", "b"], "w", at, at).await.unwrap();
     catalog.lease_job("a", "w", at, at).await.unwrap();
     catalog.list_jobs("a", JobState::Open, 5).await.unwrap();

@@ -242,6 +242,9 @@ pub async fn rewrite_changes_the_key(backend: &impl CatalogBackend) {
         .erase(&acme, &hidden, &leaf("again"))
         .await
         .expect("hidden before");
+    catalog.hide(&hidden).await.expect("hidden before");
+    let unpurged = catalog.list_unpurged(9).await.expect("destructions");
+    assert_eq!(unpurged.iter().map(|row| row.leaf).collect::<Vec<_>>(), [erased, again]);
     let due = catalog.list_tombstoned(at(60), 9).await.expect("partitions");
     assert_eq!((due.len(), due[0].tombstones, due[0].version), (1, 1, 1));
     assert!(catalog.list_tombstoned(at(59), 9).await.expect("partitions").is_empty());
@@ -297,7 +300,23 @@ pub async fn rewrite_changes_the_key(backend: &impl CatalogBackend) {
             .expect("a destruction");
         assert_eq!(destruction.purged_at, Some(at(90)), "leaf {done}");
     }
+    assert!(catalog.list_unpurged(9).await.expect("destructions").is_empty());
     assert!(table(&contents(&catalog).await, "erasures").is_empty());
+    let renewed = PartitionRef {
+        key: rewrite.new_key.key,
+        ..partition.clone()
+    };
+    let tombstone = Tombstone {
+        sid: rows[4].sid,
+        at: at(95),
+    };
+    catalog.hide(&[(renewed.clone(), tombstone)]).await.expect("hidden");
+    conflicts(catalog.hide(&[(partition.clone(), tombstone)]).await);
+    assert_eq!(
+        catalog.list_tombstones(&renewed).await.expect("tombstones"),
+        [tombstone]
+    );
+    assert_eq!(catalog.log_size().await.expect("a size"), 3, "hiding needs no leaf");
     check(&catalog).await;
 }
 

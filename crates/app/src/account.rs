@@ -1,0 +1,210 @@
+//! Accounts: creating them, their tokens, their retention settings and plans.
+
+use callvault_core::{
+    AccountSid, Plan, TimeUs,
+    change::{
+        PlanChange, RecordingChange, apply_plan_change, apply_recording_change, decide_plan_change,
+        decide_recording_retention,
+    },
+    retention::Policy,
+};
+use callvault_seal::{digest::sha256, random_bytes};
+use callvault_store::{
+    StoreError,
+    rows::{AccountRow, KeyPurpose, TokenRow},
+};
+
+use crate::{
+    error::{Result, VaultError},
+    vault::{Account, Vault},
+};
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads and writes the account's records.
+    Developer,
+    /// Also reads what is restricted, sets retention, places holds, deletes.
+    Compliance,
+}
+
+impl Role {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Developer => "developer",
+            Self::Compliance => "compliance",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Developer, Self::Compliance].into_iter().find(|role| role.as_str() == name)
+    }
+
+    /// The reader that this role is.
+    #[must_use]
+    pub const fn reader(self) -> callvault_core::hold::Reader {
+        match self {
+            Self::Developer => callvault_core::hold::Reader::Account,
+            Self::Compliance => callvault_core::hold::Reader::Compliance,
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = VaultError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::from_name(text).ok_or_else(|| VaultError::invalid("role", "expected developer or compliance"))
+    }
+}
+
+/// A new token. The secret is shown once; the vault keeps its hash.
+#[derive(Clone)]
+pub struct NewToken {
+    /// The Basic auth user.
+    pub token_key: String,
+    /// The Basic auth password, 64 hexadecimal digits.
+    pub secret: String,
+}
+
+/// Who a request comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The account of the token.
+    pub account: AccountSid,
+    /// The token's role.
+    pub role: Role,
+}
+
+impl Vault {
+    /// Creates an account. National numbers are read in `country` (ISO 3166, two letters).
+    ///
+    /// # Errors
+    /// [`VaultError::Invalid`] for an unknown country or a name that is, or was, in use.
+    pub async fn create_account(&self, sid: &AccountSid, plan: Plan, country: &str) -> Result<()> {
+        if country.parse::<phonenumber::country::Id>().is_err() {
+            return Err(VaultError::invalid("country", "expected a two-letter ISO 3166 code, such as IN"));
+        }
+        let now = self.now();
+        let policy = policy_json(&Policy::new(plan, now))?;
+        let (_, key) = self.keys.make(sid, KeyPurpose::Account)?;
+        let row = AccountRow {
+            account: sid.clone(),
+            created_at: now,
+            key: key.key,
+            country: country.to_owned(),
+            policy,
+            version: 0,
+            closed_at: None,
+        };
+        match self.catalog.insert_account(&row, &key).await {
+            Ok(()) => Ok(()),
+            Err(StoreError::Conflict { .. }) => {
+                Err(VaultError::invalid("account", "an account of this name exists or existed; choose another name"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a token for an account.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] when there is no such account.
+    pub async fn create_token(&self, sid: &AccountSid, role: Role) -> Result<NewToken> {
+        let account = self.get_account(sid).await?;
+        let token_key = hex::encode(random_bytes::<12>()?);
+        let secret = hex::encode(random_bytes::<32>()?);
+        let row = TokenRow {
+            account: account.sid,
+            token_key: token_key.clone(),
+            hash: sha256(&[secret.as_bytes()]).to_vec(),
+            role: role.as_str().to_owned(),
+            created_at: self.now(),
+            revoked_at: None,
+        };
+        self.catalog.insert_token(&row).await?;
+        Ok(NewToken { token_key, secret })
+    }
+
+    /// Finds who a token belongs to; nothing when key or secret are wrong or the token is revoked. The secret is
+    /// compared by hash, in constant time.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn find_caller(&self, token_key: &str, secret: &str) -> Result<Option<Caller>> {
+        let hash = sha256(&[secret.as_bytes()]);
+        let Some(row) = self.catalog.find_token(token_key).await? else { return Ok(None) };
+        let same = callvault_seal::digest::is_equal(&row.hash, &hash);
+        let role = Role::from_name(&row.role);
+        Ok(role.filter(|_| same && row.revoked_at.is_none()).map(|role| Caller { account: row.account, role }))
+    }
+
+    /// Revokes a token; the next request with it fails.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] when there is no such token in force.
+    pub async fn revoke_token(&self, sid: &AccountSid, token_key: &str) -> Result<()> {
+        if self.catalog.revoke_token(sid, token_key, self.now()).await? {
+            Ok(())
+        } else {
+            Err(VaultError::NotFound { what: "token" })
+        }
+    }
+
+    /// What a new recording retention would mean, without doing it.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`] when the plan does not allow it.
+    pub fn decide_retention(&self, account: &Account, days: u32) -> Result<RecordingChange> {
+        Ok(decide_recording_retention(&account.policy, self.now(), days).into_result()?)
+    }
+
+    /// Sets the recording retention. What has lapsed under the old setting is destroyed before the new one is
+    /// stored, so that an extension finds nothing to revive.
+    ///
+    /// # Errors
+    /// As [`Vault::decide_retention`]; [`StoreError::Conflict`] when somebody else changed the policy meanwhile.
+    pub async fn set_retention(&self, sid: &AccountSid, days: u32) -> Result<RecordingChange> {
+        self.sweep_recordings(sid, self.now()).await?;
+        let mut account = self.get_account(sid).await?;
+        let change = self.decide_retention(&account, days)?;
+        apply_recording_change(&mut account.policy, &change);
+        self.store_policy(account).await?;
+        Ok(change)
+    }
+
+    /// Changes the plan; a downgrade may shorten the recording retention, after notice.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`]; [`StoreError::Conflict`] when somebody else changed the policy meanwhile.
+    pub async fn set_plan(&self, sid: &AccountSid, plan: Plan) -> Result<PlanChange> {
+        self.sweep_recordings(sid, self.now()).await?;
+        let mut account = self.get_account(sid).await?;
+        let change = decide_plan_change(&account.policy, self.now(), plan).into_result()?;
+        apply_plan_change(&mut account.policy, &change);
+        self.store_policy(account).await?;
+        Ok(change)
+    }
+
+    async fn store_policy(&self, mut account: Account) -> Result<()> {
+        account.policy.floors.clear();
+        let json = policy_json(&account.policy)?;
+        Ok(self.catalog.put_policy(&account.sid, &json, account.version, &[]).await?)
+    }
+}
+
+impl Account {
+    /// Whether a record's moment is one this account may still put in.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`] when its term is over already.
+    pub(crate) fn check_keeping(&self, class: callvault_core::Class, at: TimeUs, now: TimeUs) -> Result<()> {
+        callvault_core::retention::decide_keeping(&self.policy, class, at, now).into_result()?;
+        Ok(())
+    }
+}
+
+fn policy_json(policy: &Policy) -> Result<String> {
+    serde_json::to_string(policy).map_err(|error| VaultError::invalid("policy", error.to_string()))
+}

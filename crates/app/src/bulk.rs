@@ -1,0 +1,420 @@
+//! Bulk import: files of call and message records go straight into sealed segments.
+//!
+//! An import is a job in the catalog. Each batch is committed with the position behind it, so an import that is killed
+//! goes on where it stopped, and a finished one that is run again finds nothing new.
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use callvault_core::{AccountSid, Class, Day, Record, Sid, TimeUs};
+use callvault_seal::{digest::sha256, envelope};
+use callvault_store::{
+    StoreError,
+    rows::{JobRow, JobState, SegmentInsert},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Result, VaultError},
+    import::{Batch, Format, ImportError, Options, Position, Reader, Reject, RowError},
+    ingest::{Taken, find_fault},
+    keys::AccountKeys,
+    partition::sort,
+    vault::{Account, Vault},
+};
+
+/// Rows read before they are sealed; bounds memory to some hundred megabytes.
+const BATCH_ROWS: usize = 250_000;
+/// Seconds after which another process may take over an import that no longer answers.
+const LEASE_S: i64 = 30;
+/// Bytes of a file's first line that tell it from others.
+const FINGERPRINT_BYTES: u64 = 64 * 1024;
+/// Bytes before the place where an import goes on that must be what they were.
+const SEAM_BYTES: u64 = 64 * 1024;
+/// Segments encoded at the same time.
+const ENCODERS: usize = 2;
+/// Attempts at a batch that others keep overtaking.
+const ATTEMPTS: u32 = 8;
+
+/// How an import stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Bytes of the file that are done.
+    pub offset_bytes: u64,
+    /// Rows that are done.
+    pub rows: u64,
+    /// Records stored.
+    pub stored: u64,
+    /// Records that were there already.
+    pub known: u64,
+    /// Rows refused.
+    pub rejected: u64,
+    /// Bytes of the reject file that belong to these rows.
+    reject_bytes: u64,
+    /// SHA-256 of the file's last bytes before `offset_bytes`: tells whether it is still the same file.
+    seam: [u8; 32],
+}
+
+/// Where rows go that are refused.
+pub struct RejectFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl RejectFile {
+    /// A reject file at this path; it is created with the first rejected row, readable by its owner alone. Its rows
+    /// are in clear, as the source wrote them: it is for whoever repairs them, and to be deleted after.
+    #[must_use]
+    pub const fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// Cuts what a killed run wrote after its last commit.
+    fn resume_at(&mut self, bytes: u64) -> std::io::Result<()> {
+        if bytes == 0 {
+            return match std::fs::remove_file(&self.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        file.set_len(bytes)?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn write(&mut self, rejects: &[(RowError, Vec<u8>)]) -> std::io::Result<u64> {
+        let Some(file) = &mut self.file else {
+            if rejects.is_empty() {
+                return Ok(0);
+            }
+            let mut options = OpenOptions::new();
+            std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600);
+            self.file = Some(options.open(&self.path)?);
+            if let Some(file) = &mut self.file {
+                file.write_all(b"row,field,code,message,raw\n")?;
+            }
+            return self.write(rejects);
+        };
+        let mut text = csv::Writer::from_writer(Vec::new());
+        for (error, raw) in rejects {
+            let row = error.row.to_string();
+            let field = error.field.as_deref().unwrap_or("");
+            let columns: [&[u8]; 5] =
+                [row.as_bytes(), field.as_bytes(), error.code.as_bytes(), error.message.as_bytes(), raw];
+            text.write_record(columns)?;
+        }
+        let bytes = text.into_inner().map_err(|_| std::io::Error::other("the reject file's buffer"))?;
+        file.seek(SeekFrom::End(0))?;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
+        file.stream_position()
+    }
+}
+
+/// What to import.
+pub struct ImportFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is written in.
+    pub format: Format,
+    /// The zone of times that carry none.
+    pub time_zone: jiff::tz::TimeZone,
+    /// Where refused rows go.
+    pub rejects: PathBuf,
+    /// Read the file from its beginning, though an earlier import of it is known.
+    pub from_start: bool,
+}
+
+type FileReader = Reader<File, SourceSids>;
+
+/// Makes SIDs from what the source calls its records.
+struct SourceSids {
+    keys: Arc<AccountKeys>,
+}
+
+impl crate::import::SidMaker for SourceSids {
+    fn make_sid(&self, source: &str, at: TimeUs) -> Sid {
+        Sid::new(at, self.keys.blind.tail("source-id", source))
+    }
+}
+
+impl Vault {
+    /// Imports a file of call or message records, or goes on with an import of it that stopped. `report` is told after
+    /// every committed batch.
+    ///
+    /// # Errors
+    /// [`VaultError::Invalid`] when the file cannot be imported at all or another process is importing it; those of
+    /// the stores and of the file. Batches that were reported stay.
+    pub async fn import_file(
+        &self,
+        sid: &AccountSid,
+        import: ImportFile,
+        report: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<Progress> {
+        let account = self.get_account(sid).await?;
+        let (mut file, id) = identify(&account, &import)?;
+        let mut job = self.lease_import(&account, &id).await?;
+        let mut progress = read_progress(&account, &job)?;
+        let seam = seam_of(&mut file, progress.offset_bytes).map_err(|source| in_file("import file", source))?;
+        if import.from_start || seam != progress.seam {
+            progress = Progress::default();
+        }
+        let outcome = self.run_import(&account, import, &mut job, &mut progress, report).await;
+        job.body = seal_progress(&account, &job, &progress)?;
+        // The job stays open: a file that grows is imported again from where it ended.
+        job.state = JobState::Open;
+        match self.catalog.release(&job).await {
+            Ok(()) => {}
+            Err(_) if outcome.is_err() => {}
+            Err(error) => return Err(error.into()),
+        }
+        outcome.map(|()| progress)
+    }
+
+    async fn lease_import(&self, account: &Account, id: &str) -> Result<JobRow> {
+        let now = self.now();
+        let fresh = JobRow {
+            id: id.to_owned(),
+            account: Some(account.sid.clone()),
+            kind: "import".to_owned(),
+            body: Vec::new(),
+            run_at: now,
+            lease_until: None,
+            leased_by: None,
+            attempts: 0,
+            state: JobState::Open,
+            error: None,
+            created_at: now,
+        };
+        self.catalog.enqueue(&fresh).await?;
+        let lease = self.catalog.lease_job(id, &self.worker, now, now.plus_seconds(LEASE_S)).await?;
+        lease.ok_or_else(|| {
+            let reason = format!("another process is importing it, or stopped less than {LEASE_S} seconds ago; try again");
+            VaultError::invalid("file", reason)
+        })
+    }
+
+    async fn run_import(
+        &self,
+        account: &Account,
+        import: ImportFile,
+        job: &mut JobRow,
+        progress: &mut Progress,
+        report: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<()> {
+        let mut rejects = RejectFile::new(import.rejects);
+        rejects.resume_at(progress.reject_bytes).map_err(|source| in_file("reject file", source))?;
+        let mut options = Options::new(account.country, import.time_zone, self.now());
+        options.max_line_bytes = Options::MAX_LINE_BYTES;
+        let sids = SourceSids { keys: Arc::clone(&account.keys) };
+        let position = Position { offset: progress.offset_bytes, row: progress.rows };
+        let open = || File::open(&import.path).map_err(|source| in_file("import file", source));
+        let mut seams = open()?;
+        let reader = Reader::resume(open()?, import.format, &options, sids, position).map_err(unreadable)?;
+        // The next batch is parsed while this one is sealed and written.
+        let mut parsing = tokio::task::spawn_blocking(move || next_batch(reader));
+        loop {
+            let parsed = parsing.await.map_err(|_| VaultError::Damaged {
+                what: "import",
+                reason: "the reader stopped".to_owned(),
+            })?;
+            let (reader, Some(batch)) = parsed.map_err(unreadable)? else { return Ok(()) };
+            parsing = tokio::task::spawn_blocking(move || next_batch(reader));
+            let seam = seam_of(&mut seams, batch.position.offset).map_err(|source| in_file("import file", source))?;
+            self.store_batch(account, batch, seam, &mut rejects, job, progress).await?;
+            report(progress);
+        }
+    }
+
+    async fn store_batch(
+        &self,
+        account: &Account,
+        batch: Batch,
+        seam: [u8; 32],
+        rejects: &mut RejectFile,
+        job: &mut JobRow,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let mut refused: Vec<(RowError, Vec<u8>)> =
+            batch.rejects.into_iter().map(|Reject { error, raw }| (error, raw)).collect();
+        let now = self.now();
+        let mut days: BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>> = BTreeMap::new();
+        let mut known = 0;
+        for (row, record) in batch.records {
+            if let Some(Taken::Rejected { code, reason }) = find_fault(account, &record, now) {
+                refused.push((row_error(row, "at", code, reason), raw_of(&record)));
+                continue;
+            }
+            match days.entry((record.class(), record.at().day())).or_default().entry(record.sid()) {
+                Entry::Vacant(place) => _ = place.insert((row, record)),
+                Entry::Occupied(first) if first.get().1 == record => known += 1,
+                Entry::Occupied(_) => refused.push(duplicate(row, &record)),
+            }
+        }
+        for attempt in 1.. {
+            let outcome = self
+                .commit_batch(account, &days, &refused, (batch.position, seam, known), rejects, job, progress)
+                .await;
+            match outcome {
+                Err(VaultError::Store(StoreError::Conflict { .. })) if attempt < ATTEMPTS => {}
+                Err(VaultError::Store(StoreError::EpochClosed(_))) if attempt < ATTEMPTS => self.keys.load().await?,
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one commit")]
+    async fn commit_batch(
+        &self,
+        account: &Account,
+        days: &BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>>,
+        refused: &[(RowError, Vec<u8>)],
+        (position, seam, mut known): (Position, [u8; 32], u64),
+        rejects: &mut RejectFile,
+        job: &mut JobRow,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let places: Vec<(Class, Day)> = days.keys().copied().collect();
+        let partitions = self.open_partitions(account, &places).await?;
+        let mut refused = refused.to_vec();
+        let mut groups = Vec::new();
+        for ((partition, secret), rows) in partitions.into_iter().zip(days.values()) {
+            let there = self.find_stored(&partition, &secret, rows).await?;
+            let mut fresh = Vec::with_capacity(rows.len());
+            for (sid, (row, record)) in rows {
+                match there.get(sid) {
+                    None => fresh.push(record.clone()),
+                    Some(stored) if stored == record => known += 1,
+                    Some(_) => refused.push(duplicate(*row, record)),
+                }
+            }
+            if !fresh.is_empty() {
+                sort(&mut fresh);
+                groups.push((partition.reference(), secret, fresh));
+            }
+        }
+        let stored: u64 = groups.iter().map(|group| group.2.len() as u64).sum();
+        let segments: Vec<SegmentInsert> = stream::iter(groups)
+            .map(|(partition, secret, records)| async move {
+                let segment = self.write_segment(account, &secret, records).await?;
+                Ok::<_, VaultError>(SegmentInsert { partition, segment })
+            })
+            .buffer_unordered(ENCODERS)
+            .try_collect()
+            .await?;
+        refused.sort_by_key(|reject| reject.0.row);
+        let reject_bytes = rejects.write(&refused).map_err(|source| in_file("reject file", source))?;
+        let next = Progress {
+            offset_bytes: position.offset,
+            rows: position.row,
+            stored: progress.stored + stored,
+            known: progress.known + known,
+            rejected: progress.rejected + refused.len() as u64,
+            reject_bytes: reject_bytes.max(progress.reject_bytes),
+            seam,
+        };
+        job.body = seal_progress(account, job, &next)?;
+        job.lease_until = Some(self.now().plus_seconds(LEASE_S));
+        match self.catalog.insert_segments(&segments, Some(job)).await {
+            Ok(()) => *progress = next,
+            Err(error) => {
+                // The rows are tried again; their rejects must not stand twice.
+                rejects.resume_at(progress.reject_bytes).map_err(|source| in_file("reject file", source))?;
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of these rows that the partition holds already, loose or sealed, as it holds them.
+    async fn find_stored(
+        &self,
+        partition: &callvault_store::rows::PartitionRow,
+        secret: &callvault_seal::SecretKey,
+        rows: &HashMap<Sid, (u64, Record)>,
+    ) -> Result<HashMap<Sid, Record>> {
+        let records: Vec<&Record> = rows.values().map(|row| &row.1).collect();
+        let mut there = self.find_sealed(partition, secret, &records).await?;
+        if partition.loose_rows > 0 {
+            let loose = self.catalog.list_loose(&partition.reference()).await?;
+            let loose: Vec<_> = loose.into_iter().filter(|row| rows.contains_key(&row.sid)).collect();
+            there.extend(crate::ingest::open_loose(secret, &loose)?.into_iter().map(|record| (record.sid(), record)));
+        }
+        Ok(there)
+    }
+}
+
+fn next_batch(mut reader: FileReader) -> std::result::Result<(FileReader, Option<Batch>), ImportError> {
+    let batch = reader.next_batch(BATCH_ROWS)?;
+    Ok((reader, batch))
+}
+
+fn unreadable(error: ImportError) -> VaultError {
+    VaultError::invalid("file", error.to_string())
+}
+
+fn in_file(what: &str, source: std::io::Error) -> VaultError {
+    VaultError::File { what: what.to_owned(), source }
+}
+
+fn row_error(row: u64, field: &'static str, code: &'static str, message: String) -> RowError {
+    RowError { row, field: Some(field.into()), code, message: message.into() }
+}
+
+fn duplicate(row: u64, record: &Record) -> (RowError, Vec<u8>) {
+    let message = "another record has this id, and says something else".to_owned();
+    (row_error(row, "source_id", "duplicate-id", message), raw_of(record))
+}
+
+/// A record that is refused after it was understood, as our own JSON.
+fn raw_of(record: &Record) -> Vec<u8> {
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+/// Opens the file and names its import: the same account, format and beginning are the same import.
+fn identify(account: &Account, import: &ImportFile) -> Result<(File, String)> {
+    let open = |path: &Path| File::open(path).map_err(|source| in_file("import file", source));
+    let mut start = Vec::new();
+    open(&import.path)?
+        .take(FINGERPRINT_BYTES)
+        .read_to_end(&mut start)
+        .map_err(|source| in_file("import file", source))?;
+    // A file that grows keeps its first line.
+    let first_line = start.iter().position(|byte| *byte == b'\n').map_or(start.len(), |end| end + 1);
+    let format = format!("{:?}", import.format);
+    let name = import.path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
+    let parts: [&[u8]; 4] = [format.as_bytes(), &name, b"\n", start.get(..first_line).unwrap_or_default()];
+    let digest = account.keys.blind.hash("import", &hex::encode(sha256(&parts)));
+    Ok((open(&import.path)?, format!("import:{}", hex::encode(digest))))
+}
+
+/// What a file says right before an offset.
+fn seam_of(file: &mut File, offset: u64) -> std::io::Result<[u8; 32]> {
+    let start = offset.saturating_sub(SEAM_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(offset - start).read_to_end(&mut bytes)?;
+    Ok(if offset == 0 { [0; 32] } else { sha256(&[&bytes]) })
+}
+
+fn seal_progress(account: &Account, job: &JobRow, progress: &Progress) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(progress).map_err(|error| VaultError::invalid("file", error.to_string()))?;
+    Ok(envelope::seal(&account.keys.notes, job.id.as_bytes(), &json)?)
+}
+
+fn read_progress(account: &Account, job: &JobRow) -> Result<Progress> {
+    if job.body.is_empty() {
+        return Ok(Progress::default());
+    }
+    let json = envelope::open(&account.keys.notes, job.id.as_bytes(), &job.body)?;
+    serde_json::from_slice(&json)
+        .map_err(|_| VaultError::Damaged { what: "import job", reason: "its progress is not readable".to_owned() })
+}

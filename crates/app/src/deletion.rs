@@ -1,0 +1,284 @@
+//! Deleting: every cause ends in [`Vault::shred`], which destroys keys.
+
+use callvault_core::{
+    AccountSid, Class, KeyId, Sid, TimeUs,
+    hold::{Cause, decide_deletion},
+    id::Subject,
+    proof::{
+        AccountHash, AccountSalt, CertificateBody, Certified, Copies, CopyState, Deletion, Keys, LeafBody, Subjects,
+    },
+};
+use callvault_seal::{digest::sha256, random_bytes};
+use callvault_store::{
+    StoreError,
+    rows::{NewLeaf, PartitionRef, RecordingRow, Shred, Tombstone},
+};
+
+use crate::{
+    error::{Result, VaultError},
+    vault::{Account, Vault},
+};
+
+/// Keys that one leaf names at most; keeps a leaf under 65,535 bytes.
+pub(crate) const KEYS_A_LEAF: usize = 1_000;
+
+/// The copies' states in a stored statement; a certificate gets the true ones when it is issued.
+const UNKNOWN: Copies = Copies {
+    catalog: CopyState::None,
+    objects: CopyState::None,
+    index: CopyState::None,
+    cache: CopyState::None,
+    backups: CopyState::None,
+    exports: CopyState::None,
+};
+
+/// What a leaf says beside keys and account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
+    /// Class, or nothing when an account's own key goes.
+    pub(crate) class: Option<Class>,
+    pub(crate) cause: Cause,
+    pub(crate) records: u64,
+    /// First and last moment.
+    pub(crate) span: Option<(TimeUs, TimeUs)>,
+    pub(crate) at: TimeUs,
+}
+
+impl Said {
+    fn deletion<W, T>(&self, region: &str, whose: W, taken: T) -> Deletion<W, T> {
+        let (from, last) = self.span.unwrap_or((self.at, self.at));
+        Deletion {
+            region: region.to_owned(),
+            whose,
+            class: self.class,
+            records: self.records,
+            from,
+            to: TimeUs(last.0.saturating_add(1)),
+            cause: self.cause,
+            at: self.at,
+            taken,
+        }
+    }
+}
+
+/// What is destroyed together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Doomed {
+    pub(crate) partitions: Vec<PartitionRef>,
+    pub(crate) recordings: Vec<(Sid, KeyId)>,
+    pub(crate) account_key: Option<KeyId>,
+    /// Records that become unreadable.
+    pub(crate) records: u64,
+    /// First and last moment of what goes.
+    pub(crate) span: Option<(TimeUs, TimeUs)>,
+}
+
+impl Vault {
+    /// Destroys keys, with their leaf, in one transaction. Returns the leaf's index.
+    pub(crate) async fn shred(
+        &self,
+        account: &AccountSid,
+        class: Option<Class>,
+        cause: Cause,
+        doomed: Doomed,
+        now: TimeUs,
+    ) -> Result<u64> {
+        let mut keys: Vec<KeyId> = doomed.partitions.iter().map(|partition| partition.key).collect();
+        keys.extend(doomed.recordings.iter().map(|(_, key)| *key));
+        keys.extend(doomed.account_key);
+        let said = Said { class, cause, records: doomed.records, span: doomed.span, at: now };
+        let leaf = self.shred_leaf(account, &said, keys)?;
+        let shred = Shred {
+            account: account.clone(),
+            at: now,
+            partitions: doomed.partitions,
+            recordings: doomed.recordings,
+            account_key: doomed.account_key,
+            leaf,
+        };
+        Ok(self.catalog.shred(&shred).await?)
+    }
+
+    /// The leaf and the statement that say which keys are destroyed and why.
+    pub(crate) fn shred_leaf(&self, account: &AccountSid, said: &Said, keys: Vec<KeyId>) -> Result<NewLeaf> {
+        let (whose, hash) = self.name_account(account)?;
+        let leaf = LeafBody::Shred(said.deletion(&self.region, hash, Keys { keys: keys.clone() }));
+        let deletion = said.deletion(&self.region, whose, Keys { keys });
+        let certificate = CertificateBody::Shred(Certified { deletion, copies: UNKNOWN, issued_at: said.at });
+        Ok(NewLeaf { body: leaf.to_json().into_bytes(), statement: certificate.to_json() })
+    }
+
+    /// The leaf and the statement that say which records are hidden and why.
+    fn erase_leaf(&self, account: &AccountSid, said: &Said, subjects: Vec<Subject>) -> Result<NewLeaf> {
+        let (whose, hash) = self.name_account(account)?;
+        let leaf = LeafBody::Erase(said.deletion(&self.region, hash, Subjects { subjects: subjects.clone() }));
+        let deletion = said.deletion(&self.region, whose, Subjects { subjects });
+        let certificate = CertificateBody::Erase(Certified { deletion, copies: UNKNOWN, issued_at: said.at });
+        Ok(NewLeaf { body: leaf.to_json().into_bytes(), statement: certificate.to_json() })
+    }
+
+    /// The account as its certificates name it, and as everybody else sees it.
+    fn name_account(&self, account: &AccountSid) -> Result<(AccountSalt, AccountHash)> {
+        let salt = random_bytes::<32>()?;
+        let account_hash = hex::encode(sha256(&[&salt, account.as_str().as_bytes()]));
+        Ok((AccountSalt { account: account.clone(), salt: hex::encode(salt) }, AccountHash { account_hash }))
+    }
+
+    /// Deletes single recordings. They are unreadable when this returns.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`] when one is held or a law keeps it; [`VaultError::NotFound`] when one is not there.
+    /// Nothing is deleted then.
+    pub async fn delete_recordings(&self, sid: &AccountSid, recordings: &[Sid], cause: Cause) -> Result<Vec<u64>> {
+        let now = self.now();
+        let account = self.get_account(sid).await?;
+        let mut rows = Vec::with_capacity(recordings.len());
+        for recording in recordings {
+            let row = self.catalog.find_recording(sid, *recording).await?;
+            let row = row.filter(|row| self.is_kept(&account, row, now));
+            let row = row.ok_or(VaultError::NotFound { what: "recording" })?;
+            let facts = facts_of(&row);
+            let hold = callvault_core::hold::find_hold(&account.policy, &account.holds, &facts, now);
+            let floor = account.policy.find_floor(Class::Recording, row.at, now);
+            decide_deletion(Class::Recording, cause, hold.map(|hold| hold.id), floor).into_result()?;
+            rows.push(row);
+        }
+        rows.sort_by_key(|row| row.sid);
+        rows.dedup_by_key(|row| row.sid);
+        self.shred_recordings(sid, &rows, cause, now).await
+    }
+
+    fn is_kept(&self, account: &Account, row: &RecordingRow, now: TimeUs) -> bool {
+        let access = callvault_core::hold::access(&account.policy, &account.holds, &facts_of(row), now);
+        access != callvault_core::hold::Access::Gone
+    }
+
+    /// Shreds recordings, a leaf for every thousand, and publishes.
+    pub(crate) async fn shred_recordings(
+        &self,
+        account: &AccountSid,
+        rows: &[RecordingRow],
+        cause: Cause,
+        now: TimeUs,
+    ) -> Result<Vec<u64>> {
+        let mut leaves = Vec::new();
+        for chunk in rows.chunks(KEYS_A_LEAF) {
+            let from = chunk.iter().map(|row| row.at).min();
+            let to = chunk.iter().map(|row| row.at).max();
+            let doomed = Doomed {
+                recordings: chunk.iter().map(|row| (row.sid, row.key)).collect(),
+                records: chunk.len() as u64,
+                span: from.zip(to),
+                ..Doomed::default()
+            };
+            leaves.push(self.shred(account, Some(Class::Recording), cause, doomed, now).await?);
+        }
+        Ok(leaves)
+    }
+
+    /// Hides single records of a partitioned class at once; their partitions' keys are destroyed within the erase
+    /// window (spec 5.1). Returns the log entries that say so.
+    ///
+    /// # Errors
+    /// As [`Vault::delete_recordings`].
+    pub async fn erase_records(&self, sid: &AccountSid, class: Class, sids: &[Sid], cause: Cause) -> Result<Vec<u64>> {
+        let now = self.now();
+        let account = self.get_account(sid).await?;
+        let mut sids = sids.to_vec();
+        sids.sort_unstable();
+        sids.dedup();
+        let mut rows = Vec::with_capacity(sids.len());
+        for record_sid in sids {
+            let (partition, record) = self
+                .find_row(&account, class, record_sid, callvault_core::hold::Reader::Compliance, now)
+                .await?
+                .ok_or(VaultError::NotFound { what: "record" })?;
+            let parties = account.party_hashes(&record);
+            let facts = crate::read::facts_of(&record, &parties);
+            let hold = callvault_core::hold::find_hold(&account.policy, &account.holds, &facts, now);
+            let floor = account.policy.find_floor(class, record.at(), now);
+            decide_deletion(class, cause, hold.map(|hold| hold.id), floor).into_result()?;
+            rows.push((partition, Tombstone { sid: record_sid, at: now }, record.at()));
+        }
+        let mut leaves = Vec::new();
+        for chunk in rows.chunks(KEYS_A_LEAF) {
+            let span = chunk.iter().map(|row| row.2).min().zip(chunk.iter().map(|row| row.2).max());
+            let subjects = chunk.iter().map(|row| self.subject(sid, class, row.1.sid)).collect();
+            let said = Said { class: Some(class), cause, records: chunk.len() as u64, span, at: now };
+            let leaf = self.erase_leaf(sid, &said, subjects)?;
+            let tombstones: Vec<_> = chunk.iter().map(|row| (row.0.clone(), row.1)).collect();
+            leaves.push(self.catalog.erase(sid, &tombstones, &leaf).await?);
+        }
+        Ok(leaves)
+    }
+
+    /// What a leaf calls an erased record: a keyed hash that only this vault can compute again.
+    pub(crate) fn subject(&self, account: &AccountSid, class: Class, sid: Sid) -> Subject {
+        Subject(self.subjects.hash("erased", &format!("{account}/{class}/{sid}")))
+    }
+
+    /// Closes an account: every key of it is destroyed. The checks of spec section 6 come before.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`] while a hold is in force; [`VaultError::NotFound`] when there is no such account.
+    pub async fn close_account(&self, sid: &AccountSid) -> Result<Vec<u64>> {
+        let now = self.now();
+        let account = self.get_account(sid).await?;
+        if let Some(hold) = account.holds.iter().find(|hold| hold.lifted_at.is_none()) {
+            decide_deletion(Class::Call, Cause::Closure, Some(hold.id), None).into_result()?;
+        }
+        let mut leaves = Vec::new();
+        loop {
+            let mut rows = Vec::new();
+            let query = callvault_store::rows::RecordingQuery { limit: 1_000, ..Default::default() };
+            rows.extend(self.catalog.list_recordings(sid, &query).await?);
+            if rows.is_empty() {
+                break;
+            }
+            leaves.extend(self.shred_recordings(sid, &rows, Cause::Closure, now).await?);
+        }
+        for class in crate::partition::CLASSES {
+            let days = callvault_core::Day(i32::MIN)..callvault_core::Day(i32::MAX);
+            let partitions = self.catalog.list_partitions(sid, class, days).await?;
+            for chunk in partitions.chunks(KEYS_A_LEAF) {
+                let doomed = Doomed::of_partitions(chunk);
+                leaves.push(self.shred(sid, Some(class), Cause::Closure, doomed, now).await?);
+            }
+        }
+        let doomed = Doomed { account_key: Some(account.key), ..Doomed::default() };
+        leaves.push(self.shred(sid, None, Cause::Closure, doomed, now).await?);
+        self.keys.forget_account(account.key);
+        Ok(leaves)
+    }
+}
+
+impl Doomed {
+    /// Whole partitions.
+    pub(crate) fn of_partitions(rows: &[callvault_store::rows::PartitionRow]) -> Self {
+        let first = rows.iter().map(|row| row.day.start()).min();
+        let last = rows.iter().map(|row| TimeUs(row.day.end().0 - 1)).max();
+        Self {
+            partitions: rows.iter().map(callvault_store::rows::PartitionRow::reference).collect(),
+            records: rows.iter().map(|row| (row.loose_rows + row.sealed_rows).saturating_sub(row.tombstones)).sum(),
+            span: first.zip(last),
+            ..Self::default()
+        }
+    }
+}
+
+/// What the rules need to know of a recording.
+pub(crate) fn facts_of(row: &RecordingRow) -> callvault_core::hold::Facts<'_> {
+    callvault_core::hold::Facts {
+        class: Class::Recording,
+        sid: row.sid,
+        call_sid: row.call_sid,
+        at: row.at,
+        kept_since: row.kept_since,
+        parties: &row.parties,
+    }
+}
+
+/// Whether a store's answer means that there is nothing (left) to do.
+pub(crate) fn is_conflict<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(VaultError::Store(StoreError::Conflict { .. })))
+}

@@ -1,0 +1,112 @@
+//! What will be deleted and when (spec 1.5), and what a change of settings would delete (spec 1.4).
+
+use callvault_core::{
+    AccountSid, Class, Day, TimeUs,
+    change::{PlanChange, RecordingChange, decide_plan_change},
+    forecast::{ForecastRow, Preview, Warning, forecast, preview_plan_change, preview_recording_change, warnings},
+    inventory::{Inventory, RecordingItem},
+    plan::Policies,
+};
+use callvault_store::rows::RecordingQuery;
+
+use crate::{
+    error::Result,
+    partition::CLASSES,
+    tick::recording_item,
+    vault::{Account, Vault},
+};
+
+const PAGE: u32 = 5_000;
+
+impl Vault {
+    /// What of an account goes from now until `to`: by class, day, reason, count and bytes. Computed by the same rules
+    /// as the deletion itself.
+    ///
+    /// # Errors
+    /// Those of the stores.
+    pub async fn forecast(&self, sid: &AccountSid, to: TimeUs) -> Result<Vec<ForecastRow>> {
+        let now = self.now();
+        let account = self.get_account(sid).await?;
+        let inventory = self.inventory(&account, now).await?;
+        let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
+        Ok(forecast(&policies, &inventory, now, to))
+    }
+
+    /// Recordings that lapse within 30 days, by day.
+    ///
+    /// # Errors
+    /// Those of the stores.
+    pub async fn warnings(&self, sid: &AccountSid) -> Result<Vec<Warning>> {
+        let now = self.now();
+        let account = self.get_account(sid).await?;
+        let inventory =
+            Inventory { partitions: Vec::new(), recordings: self.recording_items(&account, now).await? };
+        let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
+        Ok(warnings(&policies, &inventory, now, &|_| false))
+    }
+
+    /// What a new recording retention would change and delete, without doing it.
+    ///
+    /// # Errors
+    /// [`crate::VaultError::Refused`] when the plan does not allow it.
+    pub async fn preview_retention(&self, sid: &AccountSid, days: u32) -> Result<(RecordingChange, Preview)> {
+        let account = self.get_account(sid).await?;
+        let change = self.decide_retention(&account, days)?;
+        let items = self.recording_items(&account, self.now()).await?;
+        let preview = preview_recording_change(&account.policy, &change, &items);
+        Ok((change, preview))
+    }
+
+    /// What a new plan would change and delete, without doing it.
+    ///
+    /// # Errors
+    /// [`crate::VaultError::Refused`].
+    pub async fn preview_plan(&self, sid: &AccountSid, plan: callvault_core::Plan) -> Result<(PlanChange, Preview)> {
+        let account = self.get_account(sid).await?;
+        let change = decide_plan_change(&account.policy, self.now(), plan).into_result()?;
+        let items = self.recording_items(&account, self.now()).await?;
+        let preview = preview_plan_change(&account.policy, &change, &items);
+        Ok((change, preview))
+    }
+
+    /// Everything an account has, as the planner sees it.
+    pub(crate) async fn inventory(&self, account: &Account, now: TimeUs) -> Result<Inventory> {
+        let mut inventory = Inventory { recordings: self.recording_items(account, now).await?, ..Default::default() };
+        for class in CLASSES {
+            for row in self.catalog.list_partitions(&account.sid, class, all_days()).await? {
+                inventory.partitions.push(self.item_of(account, &row, now).await?);
+            }
+        }
+        Ok(inventory)
+    }
+
+    async fn recording_items(&self, account: &Account, now: TimeUs) -> Result<Vec<RecordingItem>> {
+        let mut items = Vec::new();
+        let mut query = RecordingQuery { limit: PAGE, ..RecordingQuery::default() };
+        loop {
+            let rows = self.catalog.list_recordings(&account.sid, &query).await?;
+            let Some(last) = rows.last() else { return Ok(items) };
+            query.after = Some((last.at, last.sid));
+            items.extend(rows.iter().map(|row| recording_item(account, row, now)));
+        }
+    }
+
+    /// How much of a class an account has: records (hidden ones not counted) and bytes as stored.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn usage(&self, sid: &AccountSid, class: Class) -> Result<(u64, u64)> {
+        if class == Class::Recording {
+            let days = self.catalog.list_recording_days(sid).await?;
+            return Ok(days.iter().fold((0, 0), |sum, day| (sum.0 + day.count, sum.1 + day.bytes)));
+        }
+        let rows = self.catalog.list_partitions(sid, class, all_days()).await?;
+        Ok(rows.iter().fold((0, 0), |sum, row| {
+            (sum.0 + (row.loose_rows + row.sealed_rows).saturating_sub(row.tombstones), sum.1 + row.bytes)
+        }))
+    }
+}
+
+pub(crate) const fn all_days() -> std::ops::Range<Day> {
+    Day(i32::MIN)..Day(i32::MAX)
+}

@@ -1,0 +1,220 @@
+//! Records coming in, one by one or in bulk, as loose rows.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use callvault_core::{AccountSid, Class, Day, KeyId, Record, Sid, TimeUs};
+use callvault_seal::{SecretKey, envelope, random_bytes};
+use callvault_store::{
+    StoreError,
+    rows::{KeyPurpose, LooseRow, PartitionRef, PartitionRow},
+};
+
+use crate::{
+    error::{Result, VaultError},
+    vault::{Account, Vault},
+};
+
+/// How far a record's moment may lie in the future: clocks differ.
+pub const MAX_FUTURE_S: i64 = 300;
+/// Attempts at a write that others keep overtaking.
+const ATTEMPTS: u32 = 8;
+/// Records taken in one call.
+pub const MAX_BATCH: usize = 10_000;
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Taken {
+    /// It is stored.
+    New {
+        /// Its SID.
+        sid: Sid,
+    },
+    /// The same record was there already; nothing changed.
+    Known {
+        /// Its SID.
+        sid: Sid,
+    },
+    /// It is not stored.
+    Rejected {
+        /// Stable code.
+        code: &'static str,
+        /// What is wrong, without personal data.
+        reason: String,
+    },
+}
+
+impl Account {
+    /// The SID of a record that its source calls `source_id`: always the same for the same id and moment.
+    #[must_use]
+    pub fn sid_of_source(&self, class: Class, source_id: &str, at: TimeUs) -> Sid {
+        Sid::new(at, self.keys.blind.tail("source-id", &format!("{class}/{source_id}")))
+    }
+
+    /// A SID for a record whose source has no id.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn fresh_sid(at: TimeUs) -> Result<Sid> {
+        Ok(Sid::new(at, random_bytes()?))
+    }
+
+    /// The blind hash of a number; the withheld number has none that is searched for.
+    #[must_use]
+    pub fn number_hash(&self, number: &callvault_core::Number) -> [u8; 16] {
+        self.keys.blind.hash("number", number.as_str())
+    }
+
+    /// The blind hashes of a record's parties.
+    #[must_use]
+    pub fn party_hashes(&self, record: &Record) -> [[u8; 16]; 2] {
+        record.parties().map(|number| self.number_hash(number))
+    }
+}
+
+/// Why a record cannot be taken in, or nothing.
+pub(crate) fn find_fault(account: &Account, record: &Record, now: TimeUs) -> Option<Taken> {
+    let rejected = |code, reason: String| Some(Taken::Rejected { code, reason });
+    if record.sid().at_ms().0 != record.at().0.div_euclid(1_000) * 1_000 {
+        return rejected("sid-time", "sid: does not begin with the record's time".to_owned());
+    }
+    if record.at() > now.plus_seconds(MAX_FUTURE_S) {
+        return rejected("future", "at: lies in the future".to_owned());
+    }
+    match account.check_keeping(record.class(), record.at(), now) {
+        Ok(()) => None,
+        Err(error) => rejected("expired", format!("at: {error}")),
+    }
+}
+
+impl Vault {
+    /// Takes in records of one account. Those that can be stored are stored in one transaction and are durable when
+    /// this returns; for the others the answer says why. Answers are in the order of the records.
+    ///
+    /// # Errors
+    /// [`VaultError::Invalid`] above [`MAX_BATCH`] records; those of the stores, and then nothing is stored.
+    pub async fn ingest(&self, sid: &AccountSid, records: &[Record]) -> Result<Vec<Taken>> {
+        let account = self.get_account(sid).await?;
+        self.ingest_into(&account, records).await
+    }
+
+    /// As [`Vault::ingest`], for an account that is loaded already.
+    ///
+    /// # Errors
+    /// As [`Vault::ingest`].
+    pub async fn ingest_into(&self, account: &Account, records: &[Record]) -> Result<Vec<Taken>> {
+        if records.len() > MAX_BATCH {
+            return Err(VaultError::invalid("records", format!("at most {MAX_BATCH} in one request")));
+        }
+        for _ in 0..ATTEMPTS {
+            match self.try_ingest(account, records).await {
+                // A partition was rewritten or an epoch began meanwhile.
+                Err(VaultError::Store(StoreError::Conflict { .. })) => {}
+                Err(VaultError::Store(StoreError::EpochClosed(_))) => self.keys.load().await?,
+                done => return done,
+            }
+        }
+        Err(StoreError::Conflict { what: "partitions" }.into())
+    }
+
+    async fn try_ingest(&self, account: &Account, records: &[Record]) -> Result<Vec<Taken>> {
+        let now = self.now();
+        let mut answers: Vec<Option<Taken>> = records.iter().map(|record| find_fault(account, record, now)).collect();
+        let mut days: BTreeMap<(Class, Day), Vec<usize>> = BTreeMap::new();
+        for (index, record) in records.iter().enumerate() {
+            if answers.get(index).is_some_and(Option::is_none) {
+                days.entry((record.class(), record.at().day())).or_default().push(index);
+            }
+        }
+        let places: Vec<(Class, Day)> = days.keys().copied().collect();
+        let partitions = self.open_partitions(account, &places).await?;
+        let mut rows = Vec::new();
+        let mut row_of = Vec::new();
+        for ((partition, secret), indexes) in partitions.iter().zip(days.values()) {
+            let loose = secret.derive(LOOSE);
+            let mine: Vec<&Record> = indexes.iter().filter_map(|index| records.get(*index)).collect();
+            let known = self.find_sealed_sids(partition, secret, &mine).await?;
+            let mut seen = HashSet::new();
+            for (index, record) in indexes.iter().zip(mine) {
+                let sid = record.sid();
+                if known.contains(&sid) || !seen.insert(sid) {
+                    if let Some(answer) = answers.get_mut(*index) {
+                        *answer = Some(Taken::Known { sid });
+                    }
+                    continue;
+                }
+                let row = LooseRow { sid, at: record.at(), body: seal_loose(&loose, record)? };
+                rows.push((partition.reference(), row));
+                row_of.push(*index);
+            }
+        }
+        let new = if rows.is_empty() { Vec::new() } else { self.catalog.append_loose(now, &rows).await? };
+        for (index, is_new) in row_of.into_iter().zip(new) {
+            if let (Some(answer), Some(record)) = (answers.get_mut(index), records.get(index)) {
+                let sid = record.sid();
+                *answer = Some(if is_new { Taken::New { sid } } else { Taken::Known { sid } });
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// The partitions of these days with their keys, opened where they did not exist.
+    pub(crate) async fn open_partitions(
+        &self,
+        account: &Account,
+        places: &[(Class, Day)],
+    ) -> Result<Vec<(PartitionRow, SecretKey)>> {
+        let mut made: HashMap<KeyId, SecretKey> = HashMap::new();
+        let mut found: Vec<Option<PartitionRow>> = Vec::with_capacity(places.len());
+        let mut missing = Vec::new();
+        for (class, day) in places {
+            let partition = self.catalog.find_partition(&account.sid, *class, *day).await?;
+            if partition.is_none() {
+                let (secret, key) = self.keys.make(&account.sid, KeyPurpose::Partition)?;
+                let reference =
+                    PartitionRef { account: account.sid.clone(), class: *class, day: *day, key: key.key };
+                made.insert(key.key, secret);
+                missing.push((reference, key));
+            }
+            found.push(partition);
+        }
+        let opened = if missing.is_empty() { Vec::new() } else { self.catalog.open_partitions(&missing).await? };
+        let mut opened = opened.into_iter();
+        let rows: Vec<PartitionRow> = found.into_iter().filter_map(|row| row.or_else(|| opened.next())).collect();
+        let foreign: Vec<KeyId> = rows.iter().map(|row| row.key).filter(|key| !made.contains_key(key)).collect();
+        if !foreign.is_empty() {
+            made.extend(self.keys.find_all(&account.sid, &foreign).await?);
+        }
+        let gone = || VaultError::Store(StoreError::Conflict { what: "partition key" });
+        rows.into_iter()
+            .map(|row| {
+                let secret = made.get(&row.key).cloned().ok_or_else(gone)?;
+                Ok((row, secret))
+            })
+            .collect()
+    }
+}
+
+/// Purpose of the key that loose rows are sealed under.
+const LOOSE: &[u8] = b"callvault/loose/v1";
+
+/// Seals a record for the catalog. It is bound to its SID.
+fn seal_loose(loose: &SecretKey, record: &Record) -> Result<Vec<u8>> {
+    let json = zeroize::Zeroizing::new(serde_json::to_vec(record).map_err(|error| VaultError::Damaged {
+        what: "record",
+        reason: error.to_string(),
+    })?);
+    Ok(envelope::seal(loose, &record.sid().0, &json)?)
+}
+
+/// Opens loose rows of one partition.
+pub(crate) fn open_loose(partition: &SecretKey, rows: &[LooseRow]) -> Result<Vec<Record>> {
+    let loose = callvault_seal::envelope::Cipher::new(&partition.derive(LOOSE))?;
+    rows.iter()
+        .map(|row| {
+            let json = zeroize::Zeroizing::new(loose.open(&row.sid.0, &row.body)?);
+            serde_json::from_slice(&json)
+                .map_err(|_| VaultError::Damaged { what: "loose row", reason: "not a record".to_owned() })
+        })
+        .collect()
+}

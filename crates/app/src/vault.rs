@@ -1,0 +1,256 @@
+//! The vault of one region: what every use case starts from.
+
+use std::sync::Arc;
+
+use callvault_core::{
+    AccountSid, KeyId, TimeUs,
+    hold::Hold,
+    purge::{Purge, decide_purge},
+    retention::{Floor, Policy},
+};
+use callvault_seal::{
+    SecretKey,
+    provider::{KeyProvider, Root},
+    sign::LogSigner,
+};
+use callvault_store::{Catalog, Objects, rows::AccountRow};
+
+use crate::{
+    clock::Clock,
+    error::{Result, VaultError},
+    keys::{AccountKeys, KeyRing},
+    partition::SegmentCache,
+    publish,
+};
+
+const REGION: &str = "region";
+const LOG_SEED: &str = "log-seed";
+const PURGE_DAYS: &str = "purge-days";
+const FLOORS: &str = "floors";
+const ACCOUNTS_PAGE: u32 = 500;
+
+/// What a region is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Name of the region, such as `in`.
+    pub region: String,
+    /// Where rows live.
+    pub catalog: Arc<dyn Catalog>,
+    /// Where objects live.
+    pub objects: Arc<dyn Objects>,
+    /// Where roots live.
+    pub provider: Arc<dyn KeyProvider>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// This process, among those that work the region.
+    pub worker: String,
+}
+
+/// One region, open.
+pub struct Vault {
+    pub(crate) region: String,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keys: KeyRing,
+    pub(crate) signer: LogSigner,
+    pub(crate) subjects: callvault_seal::blind::BlindIndex,
+    pub(crate) purge: Purge,
+    pub(crate) floors: Vec<Floor>,
+    pub(crate) segments: SegmentCache,
+    pub(crate) publishing: tokio::sync::Mutex<()>,
+    pub(crate) worker: String,
+}
+
+/// An account with everything a use case needs of it.
+pub struct Account {
+    /// Its SID.
+    pub sid: AccountSid,
+    /// Its rules; the region's floors are among them.
+    pub policy: Policy,
+    /// Its holds, lifted ones included.
+    pub holds: Vec<Hold>,
+    /// Its derived keys.
+    pub keys: Arc<AccountKeys>,
+    /// Country that national numbers are read in.
+    pub country: phonenumber::country::Id,
+    pub(crate) key: KeyId,
+    pub(crate) version: i64,
+}
+
+impl Vault {
+    /// Opens a region: brings its catalog up to date, begins the first key epoch if there is none, and checks that
+    /// the catalog knows every deletion.
+    ///
+    /// # Errors
+    /// [`VaultError::Invalid`] when the catalog belongs to another region; [`VaultError::CatalogOlderThanLog`] when a
+    /// restore is unfinished; those of the stores and the key provider.
+    pub async fn open(parts: Parts) -> Result<Self> {
+        let vault = Self::open_unchecked(parts).await?;
+        let catalog = vault.catalog.log_size().await?;
+        let known = vault.known_log_size().await?;
+        if catalog < known {
+            return Err(VaultError::CatalogOlderThanLog { catalog, known });
+        }
+        vault.keys.tick(vault.now(), vault.purge).await?;
+        vault.keys.load().await?;
+        Ok(vault)
+    }
+
+    /// As [`Vault::open`], without the check that the catalog is whole; only a restore may use it.
+    pub(crate) async fn open_unchecked(parts: Parts) -> Result<Self> {
+        let Parts { region, catalog, objects, provider, clock, worker } = parts;
+        catalog.migrate().await?;
+        let stored = catalog.init_value(REGION, region.as_bytes()).await?;
+        if stored != region.as_bytes() {
+            return Err(VaultError::invalid("region", "this catalog belongs to another region"));
+        }
+        let context = format!("callvault log-seed/{region}").into_bytes();
+        let fresh = provider.wrap(Root::Permanent, &context, SecretKey::generate()?.expose())?;
+        let sealed = catalog.init_value(LOG_SEED, &fresh).await?;
+        let seed = SecretKey::from_slice(&provider.unwrap(Root::Permanent, &context, &sealed)?)?;
+        let signer = LogSigner::new(&publish::origin(&region), &seed.derive(b"ed25519"))
+            .map_err(|error| VaultError::invalid("region", error.to_string()))?;
+        let purge = match catalog.find_value(PURGE_DAYS).await? {
+            Some(bytes) => parse_purge(&bytes)?,
+            None => Purge::default(),
+        };
+        let floors = match catalog.find_value(FLOORS).await? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| VaultError::Damaged {
+                what: "catalog",
+                reason: "the floors are not readable".to_owned(),
+            })?,
+            None => Vec::new(),
+        };
+        let keys = KeyRing::new(&region, provider, Arc::clone(&catalog));
+        keys.load().await?;
+        Ok(Self {
+            subjects: callvault_seal::blind::BlindIndex::new(seed.derive(b"erase-subjects")),
+            region,
+            catalog,
+            objects,
+            clock,
+            keys,
+            signer,
+            purge,
+            floors,
+            segments: SegmentCache::default(),
+            publishing: tokio::sync::Mutex::new(()),
+            worker,
+        })
+    }
+
+    /// Now, by the region's clock.
+    #[must_use]
+    pub fn now(&self) -> TimeUs {
+        self.clock.now()
+    }
+
+    /// The region's name.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The purge deadline in force.
+    #[must_use]
+    pub const fn purge(&self) -> Purge {
+        self.purge
+    }
+
+    /// The catalog.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<dyn Catalog> {
+        &self.catalog
+    }
+
+    /// The object store.
+    #[must_use]
+    pub fn objects(&self) -> &Arc<dyn Objects> {
+        &self.objects
+    }
+
+    /// The key ring.
+    #[must_use]
+    pub const fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Sets the purge deadline, within the bounds of spec 5.1. Takes effect when the region is opened next.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`] outside the bounds.
+    pub async fn set_purge_days(&self, days: u32) -> Result<()> {
+        decide_purge(days).into_result()?;
+        Ok(self.catalog.put_value(PURGE_DAYS, days.to_string().as_bytes()).await?)
+    }
+
+    /// Sets the region's floors (spec 1.8). Takes effect when the region is opened next.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`] when a floor would shorten a term or reach into the past.
+    pub async fn set_floors(&self, floors: &[Floor]) -> Result<()> {
+        for floor in floors.iter().filter(|floor| !self.floors.contains(floor)) {
+            callvault_core::retention::decide_floor(floor, self.now()).into_result()?;
+        }
+        let json = serde_json::to_vec(floors).map_err(|error| VaultError::invalid("floors", error.to_string()))?;
+        Ok(self.catalog.put_value(FLOORS, &json).await?)
+    }
+
+    /// An open account.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] when there is none, or it is closed.
+    pub async fn get_account(&self, sid: &AccountSid) -> Result<Account> {
+        let row = self.catalog.find_account(sid).await?.ok_or(VaultError::NotFound { what: "account" })?;
+        self.account_of(row).await
+    }
+
+    pub(crate) async fn account_of(&self, row: AccountRow) -> Result<Account> {
+        if row.closed_at.is_some() {
+            return Err(VaultError::NotFound { what: "account" });
+        }
+        let keys = self.keys.get_account_keys(&row.account, row.key).await?;
+        let mut policy: Policy = serde_json::from_str(&row.policy).map_err(|_| VaultError::Damaged {
+            what: "catalog",
+            reason: format!("the policy of account {} is not readable", row.account),
+        })?;
+        policy.floors.clone_from(&self.floors);
+        let mut holds = Vec::new();
+        for hold in self.catalog.list_holds(&row.account).await? {
+            holds.push(serde_json::from_str(&hold.rule).map_err(|_| VaultError::Damaged {
+                what: "catalog",
+                reason: format!("hold {} is not readable", hold.hold),
+            })?);
+        }
+        let country = row.country.parse().map_err(|_| VaultError::Damaged {
+            what: "catalog",
+            reason: format!("the country of account {} is unknown", row.account),
+        })?;
+        Ok(Account { sid: row.account, policy, holds, keys, country, key: row.key, version: row.version })
+    }
+
+    /// Every open account, in order of name.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn list_accounts(&self) -> Result<Vec<AccountSid>> {
+        let mut open = Vec::new();
+        let mut after: Option<AccountSid> = None;
+        loop {
+            let page = self.catalog.list_accounts(after.as_ref(), ACCOUNTS_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(open) };
+            after = Some(last.account.clone());
+            open.extend(page.into_iter().filter(|row| row.closed_at.is_none()).map(|row| row.account));
+        }
+    }
+}
+
+fn parse_purge(bytes: &[u8]) -> Result<Purge> {
+    let days = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
+    let damaged = VaultError::Damaged { what: "catalog", reason: "the purge deadline is not readable".to_owned() };
+    match days.map(decide_purge) {
+        Some(decision) => Ok(decision.into_result()?),
+        None => Err(damaged),
+    }
+}
