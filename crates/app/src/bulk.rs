@@ -401,7 +401,7 @@ fn seam_of(file: &mut File, offset: u64) -> std::io::Result<[u8; 32]> {
     let start = offset.saturating_sub(SEAM_BYTES);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
-    file.by_ref().take(offset - start).read_to_end(&mut bytes)?;
+    Read::by_ref(file).take(offset - start).read_to_end(&mut bytes)?;
     Ok(if offset == 0 { [0; 32] } else { sha256(&[&bytes]) })
 }
 

@@ -1,7 +1,7 @@
 //! Certificates: what a log entry destroyed, how far every copy is, and the proof that the log holds it (spec 5.3).
 
 use callvault_core::{
-    AccountSid, Class, Day, TimeUs,
+    AccountSid, Class, TimeUs,
     hold::Cause,
     proof::{CertificateBody, CopyFacts, LeafBody, Part, copies},
 };
@@ -70,16 +70,11 @@ impl Vault {
     }
 
     async fn copy_facts(&self, row: &DestructionRow, body: &CertificateBody, now: TimeUs) -> Result<CopyFacts> {
-        let (destroyed_at, purged_at) = match body {
-            CertificateBody::Shred(_) => (Some(row.at), row.purged_at),
-            CertificateBody::Erase(erased) => {
-                let deletion = &erased.deletion;
-                let days = deletion.from.day()..TimeUs(deletion.to.0 - 1).day().plus(1);
-                match deletion.class {
-                    Some(class) => self.find_rewrite(&row.account, class, days, row.at).await?,
-                    None => (Some(row.at), row.purged_at),
-                }
-            }
+        let purged_at = row.purged_at;
+        // Erased rows go with the key their partition had: the last such key when its last bytes are removed.
+        let destroyed_at = match body {
+            CertificateBody::Shred(_) => Some(row.at),
+            CertificateBody::Erase(_) => purged_at,
         };
         let bytes = purged_at.map_or(Part::There, Part::Gone);
         Ok(CopyFacts {
@@ -94,41 +89,6 @@ impl Vault {
             },
             exports: Part::Never,
         })
-    }
-
-    /// When the partitions of these days that held erased records were last written anew, and when their old bytes
-    /// were removed; nothing while one still waits for it.
-    async fn find_rewrite(
-        &self,
-        account: &AccountSid,
-        class: Class,
-        days: std::ops::Range<Day>,
-        erased_at: TimeUs,
-    ) -> Result<(Option<TimeUs>, Option<TimeUs>)> {
-        for partition in self.catalog.list_partitions(account, class, days.clone()).await? {
-            if partition.oldest_tombstone_at.is_some_and(|at| at <= erased_at) {
-                return Ok((None, None));
-            }
-        }
-        let (mut destroyed, mut purged, mut before) = (None, Some(erased_at), None);
-        loop {
-            let page = self.catalog.list_destructions(account, before, 500).await?;
-            for row in &page {
-                if row.at < erased_at {
-                    return Ok((destroyed, purged));
-                }
-                let CertificateBody::Shred(shred) = parse(row)? else { continue };
-                let deletion = &shred.deletion;
-                if deletion.class == Some(class) && deletion.from < days.end.start() && deletion.to > days.start.start() {
-                    destroyed = destroyed.max(Some(row.at));
-                    purged = purged.zip(row.purged_at).map(|(a, b)| a.max(b));
-                }
-            }
-            match page.last() {
-                Some(row) => before = Some(row.leaf),
-                None => return Ok((destroyed, purged)),
-            }
-        }
     }
 
     /// When the last epoch ended that can have wrapped a key destroyed at `at`.

@@ -11,7 +11,7 @@ use callvault_core::{
 use callvault_seal::{digest::sha256, random_bytes};
 use callvault_store::{
     StoreError,
-    rows::{NewLeaf, PartitionRef, RecordingRow, Shred, Tombstone},
+    rows::{NewLeaf, PartitionRef, RecordingQuery, RecordingRow, Shred, Tombstone},
 };
 
 use crate::{
@@ -87,7 +87,7 @@ impl Vault {
         keys.extend(doomed.recordings.iter().map(|(_, key)| *key));
         keys.extend(doomed.account_key);
         let said = Said { class, cause, records: doomed.records, span: doomed.span, at: now };
-        let leaf = self.shred_leaf(account, &said, keys)?;
+        let leaf = self.shred_leaf(account, &said, keys.clone())?;
         let shred = Shred {
             account: account.clone(),
             at: now,
@@ -96,7 +96,9 @@ impl Vault {
             account_key: doomed.account_key,
             leaf,
         };
-        Ok(self.catalog.shred(&shred).await?)
+        let index = self.catalog.shred(&shred).await?;
+        self.segments.forget(&keys);
+        Ok(index)
     }
 
     /// The leaf and the statement that say which keys are destroyed and why.
@@ -229,26 +231,36 @@ impl Vault {
         }
         let mut leaves = Vec::new();
         loop {
-            let mut rows = Vec::new();
-            let query = callvault_store::rows::RecordingQuery { limit: 1_000, ..Default::default() };
-            rows.extend(self.catalog.list_recordings(sid, &query).await?);
+            self.shred_contents(sid, now, &mut leaves).await?;
+            let doomed = Doomed { account_key: Some(account.key), ..Doomed::default() };
+            let last = self.shred(sid, None, Cause::Closure, doomed, now).await;
+            // Something was taken in between the two: it goes as well.
+            if !is_conflict(&last) {
+                leaves.push(last?);
+                self.keys.forget_account(account.key);
+                return Ok(leaves);
+            }
+        }
+    }
+
+    /// Destroys every key of an account but its own.
+    async fn shred_contents(&self, sid: &AccountSid, now: TimeUs, leaves: &mut Vec<u64>) -> Result<()> {
+        loop {
+            let query = RecordingQuery { limit: 1_000, ..RecordingQuery::default() };
+            let rows = self.catalog.list_recordings(sid, &query).await?;
             if rows.is_empty() {
                 break;
             }
             leaves.extend(self.shred_recordings(sid, &rows, Cause::Closure, now).await?);
         }
         for class in crate::partition::CLASSES {
-            let days = callvault_core::Day(i32::MIN)..callvault_core::Day(i32::MAX);
-            let partitions = self.catalog.list_partitions(sid, class, days).await?;
+            let partitions = self.catalog.list_partitions(sid, class, crate::forecast::all_days()).await?;
             for chunk in partitions.chunks(KEYS_A_LEAF) {
                 let doomed = Doomed::of_partitions(chunk);
                 leaves.push(self.shred(sid, Some(class), Cause::Closure, doomed, now).await?);
             }
         }
-        let doomed = Doomed { account_key: Some(account.key), ..Doomed::default() };
-        leaves.push(self.shred(sid, None, Cause::Closure, doomed, now).await?);
-        self.keys.forget_account(account.key);
-        Ok(leaves)
+        Ok(())
     }
 }
 

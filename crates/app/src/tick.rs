@@ -96,6 +96,8 @@ impl Vault {
         let mut report = TickReport::default();
         let epochs = self.keys.tick(now, self.purge).await;
         report.epochs = report.note("key epochs", epochs).unwrap_or_default();
+        let evicted = self.evict_destroyed().await;
+        report.note("opened segments", evicted);
         let partitions = self.tick_partitions(now, &mut report).await;
         report.note("partitions", partitions);
         let accounts = self.list_accounts().await;
@@ -110,6 +112,16 @@ impl Vault {
         report.log_size = report.note("transparency log", published).unwrap_or_default();
         self.tick_purge(now, &mut report).await;
         report
+    }
+
+    /// Forgets the opened segments of keys that another process destroyed.
+    async fn evict_destroyed(&self) -> Result<()> {
+        for (account, keys) in self.segments.partitions() {
+            let there = self.catalog.find_keys(&account, &keys).await?;
+            let gone: Vec<KeyId> = keys.into_iter().filter(|key| there.iter().all(|row| row.key != *key)).collect();
+            self.segments.forget(&gone);
+        }
+        Ok(())
     }
 
     async fn tick_partitions(&self, now: TimeUs, report: &mut TickReport) -> Result<()> {

@@ -41,5 +41,6 @@ pub use hold::{Access, Cause, Facts, Hold, HoldScope, Reader};
 pub use id::{AccountSid, HoldId, KeyId, ObjectId, Sid};
 pub use number::Number;
 pub use purge::Purge;
+pub use record::Record;
 pub use retention::{Floor, Policy, Term};
 pub use time::{Day, TimeUs};

@@ -77,14 +77,7 @@ impl Number {
             ));
         }
         if telephone {
-            let parsed =
-                phonenumber::parse(Some(country), bare).map_err(|_| NumberError::NotANumber)?;
-            let e164 = parsed.format().mode(phonenumber::Mode::E164).to_string();
-            return if is_plain_e164(&e164) {
-                Ok(Self(e164.into()))
-            } else {
-                Err(NumberError::NotANumber)
-            };
+            return parse_telephone(bare, country);
         }
         let user = |b: u8| b.is_ascii_alphanumeric() || b"_.-*#".contains(&b);
         if !bare.is_empty()
@@ -107,6 +100,26 @@ impl Number {
     pub fn is_withheld(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// A telephone number that is not written as plain E.164.
+///
+/// A national number may begin with the digits of its own country code (`91234 56789` in India). It is read as national
+/// first, and as international without its `+` only when that is no valid number.
+fn parse_telephone(text: &str, country: phonenumber::country::Id) -> Result<Number, NumberError> {
+    let international = text.trim_start().starts_with(['+', '(']) && text.contains('+') || text.starts_with("00");
+    let national = || {
+        let code = phonenumber::metadata::DATABASE.by_id(country.as_ref())?.country_code();
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        let number = phonenumber::parse(None, format!("+{code}{}", digits.trim_start_matches('0'))).ok()?;
+        number.is_valid().then_some(number)
+    };
+    let parsed = match if international { None } else { national() } {
+        Some(number) => number,
+        None => phonenumber::parse(Some(country), text).map_err(|_| NumberError::NotANumber)?,
+    };
+    let e164 = parsed.format().mode(phonenumber::Mode::E164).to_string();
+    if is_plain_e164(&e164) { Ok(Number(e164.into())) } else { Err(NumberError::NotANumber) }
 }
 
 /// `+`, then 8 to 15 digits, the first not 0 (ITU-T E.164, section 6).
@@ -145,6 +158,12 @@ mod tests {
                 "+919876543210",
                 "{text}"
             );
+        }
+        for text in ["9123456789", "09123456789", "919123456789", "+91 91234 56789", "00919123456789"] {
+            assert_eq!(Number::parse(text, IN).expect(text).as_str(), "+919123456789", "{text}");
+        }
+        for text in ["65123456", "+6565123456", "6565123456"] {
+            assert_eq!(Number::parse(text, SG).expect(text).as_str(), "+6565123456", "{text}");
         }
         assert_eq!(
             Number::parse("61234567", SG).expect("national").as_str(),

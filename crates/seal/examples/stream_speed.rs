@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (number, segment) in (0_u32..).zip(raw_buffer.chunks_mut(SEGMENT_BYTES)) {
             let mut nonce = [0; 12];
             nonce[..4].copy_from_slice(&number.to_be_bytes());
-            raw_key
+            let _tag = raw_key
                 .seal_in_place_separate_tag(
                     Nonce::assume_unique_for_key(nonce),
                     Aad::empty(),

@@ -156,6 +156,8 @@ CREATE TABLE destructions (
     PRIMARY KEY (account, leaf)
 ){keyed};
 
+CREATE INDEX destructions_unpurged ON destructions (leaf) WHERE purged_at IS NULL;
+
 CREATE TABLE erasures (
     account {text} NOT NULL,
     leaf BIGINT NOT NULL,

@@ -65,7 +65,13 @@ pub trait Accounts: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the version is no longer `expected_version`.
-    async fn put_policy(&self, account: &AccountSid, policy: &str, expected_version: i64, jobs: &[JobRow]) -> Result<()>;
+    async fn put_policy(
+        &self,
+        account: &AccountSid,
+        policy: &str,
+        expected_version: i64,
+        jobs: &[JobRow],
+    ) -> Result<()>;
 
     /// Places a hold.
     async fn insert_hold(&self, hold: &HoldRow) -> Result<()>;
@@ -187,7 +193,8 @@ pub trait Partitions: Send + Sync + 'static {
     async fn stage_objects(&self, names: &[String], at: TimeUs) -> Result<()>;
     /// Objects named before this moment that no commit took over. A commit ([`Self::seal`], [`Self::rewrite`],
     /// [`Self::insert_segments`], [`Recordings::insert_recording`]) takes over the objects of its segments and
-    /// recordings in its own transaction (see [`object_names`]).
+    /// recordings in its own transaction (see [`object_names`]), and conflicts when one of them is not staged. What is
+    /// listed is doomed: a commit that comes later conflicts, so that no clean-up takes an object that is in use.
     async fn list_staged(&self, before: TimeUs, limit: u32) -> Result<Vec<String>>;
     /// Forgets staged names, after their objects were removed.
     async fn unstage_objects(&self, names: &[String]) -> Result<()>;
@@ -235,7 +242,8 @@ pub trait Recordings: Send + Sync + 'static {
 /// The transparency log's leaves and what they destroyed.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// Appends a leaf that destroys nothing. Returns its index.
+    /// Appends a leaf that destroys nothing. Returns its index. A statement of an account's leaf is kept as a
+    /// destruction that is purged at once.
     async fn append_leaf(&self, account: Option<&AccountSid>, at: TimeUs, leaf: &NewLeaf) -> Result<u64>;
     /// Number of leaves.
     async fn log_size(&self) -> Result<u64>;
@@ -244,7 +252,12 @@ pub trait Log: Send + Sync + 'static {
     /// One destruction.
     async fn find_destruction(&self, leaf: u64) -> Result<Option<DestructionRow>>;
     /// An account's destructions with an index below `before`, newest first.
-    async fn list_destructions(&self, account: &AccountSid, before: Option<u64>, limit: u32) -> Result<Vec<DestructionRow>>;
+    async fn list_destructions(
+        &self,
+        account: &AccountSid,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<DestructionRow>>;
     /// Destructions of any account that are not purged, oldest first.
     async fn list_unpurged(&self, limit: u32) -> Result<Vec<DestructionRow>>;
     /// Takes over leaves from a published log after a restore, destroying again what they destroyed: `shreds` are the

@@ -43,23 +43,15 @@ pub(crate) enum Meaning {
 /// What an error means, given the driver's reading of its own codes.
 pub(crate) fn meaning(error: &sqlx::Error, of_code: impl Fn(&str, &str) -> Meaning) -> Meaning {
     match error {
-        sqlx::Error::Database(error) => {
-            of_code(error.code().as_deref().unwrap_or(""), error.message())
-        }
+        sqlx::Error::Database(error) => of_code(error.code().as_deref().unwrap_or(""), error.message()),
         sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Meaning::Full,
         sqlx::Error::Io(error) => Meaning::Unreachable(error.kind().to_string()),
         sqlx::Error::Tls(_) => Meaning::Unreachable("TLS failed".to_owned()),
-        sqlx::Error::Protocol(_) => {
-            Meaning::Unreachable("the connection broke inside a message".to_owned())
-        }
+        sqlx::Error::Protocol(_) => Meaning::Unreachable("the connection broke inside a message".to_owned()),
         sqlx::Error::PoolTimedOut => Meaning::Unreachable("no connection in time".to_owned()),
         sqlx::Error::PoolClosed => Meaning::Unreachable("closed".to_owned()),
-        sqlx::Error::WorkerCrashed => {
-            Meaning::Unreachable("the connection's thread ended".to_owned())
-        }
-        sqlx::Error::Configuration(_) => {
-            Meaning::Unreachable("the address cannot be read".to_owned())
-        }
+        sqlx::Error::WorkerCrashed => Meaning::Unreachable("the connection's thread ended".to_owned()),
+        sqlx::Error::Configuration(_) => Meaning::Unreachable("the address cannot be read".to_owned()),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
             Meaning::Damaged("a column has another type".to_owned())
         }
@@ -91,14 +83,8 @@ impl Failure {
                     what: "a row of the same name",
                 },
                 Meaning::Full => StoreError::Full { store: STORE },
-                Meaning::Unreachable(reason) => StoreError::Unavailable {
-                    store: STORE,
-                    reason,
-                },
-                Meaning::Damaged(reason) => StoreError::Damaged {
-                    store: STORE,
-                    reason,
-                },
+                Meaning::Unreachable(reason) => StoreError::Unavailable { store: STORE, reason },
+                Meaning::Damaged(reason) => StoreError::Damaged { store: STORE, reason },
             },
         }
     }

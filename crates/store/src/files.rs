@@ -76,10 +76,7 @@ impl Files {
                 .open(&path)
             {
                 Ok(file) => {
-                    let draft = Draft {
-                        file,
-                        path: Some(path),
-                    };
+                    let draft = Draft { file, path: Some(path) };
                     draft.file.lock()?;
                     if draft.path.as_ref().is_some_and(|path| path.exists()) {
                         return Ok(draft);
@@ -130,9 +127,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let parent = folder
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         make_folder(parent)?;
     }
@@ -177,9 +172,7 @@ fn store_error(error: &io::Error) -> StoreError {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, StoreError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| store_error(&error)),
         Err(_) => Err(StoreError::Unavailable {
@@ -221,8 +214,7 @@ impl Objects for Files {
         blocking(move || {
             let file = File::open(path)?;
             let end = range.end.min(file.metadata()?.len());
-            let length = usize::try_from(end.saturating_sub(range.start))
-                .map_err(|_| ErrorKind::InvalidInput)?;
+            let length = usize::try_from(end.saturating_sub(range.start)).map_err(|_| ErrorKind::InvalidInput)?;
             let mut bytes = vec![0; length];
             file.read_exact_at(&mut bytes, range.start)?;
             Ok(Bytes::from(bytes))
@@ -233,12 +225,8 @@ impl Objects for Files {
     async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let path = self.path(name)?;
         blocking(move || match fs::metadata(path) {
-            Ok(metadata) => Ok(metadata.is_file().then(|| metadata.len())),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(None)
-            }
+            Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
         })
         .await
@@ -248,11 +236,7 @@ impl Objects for Files {
         let path = self.path(name)?;
         blocking(move || match fs::remove_file(&path) {
             Ok(()) => path.parent().map_or(Ok(()), sync_folder),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(())
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
             Err(error) => Err(error),
         })
         .await
@@ -270,12 +254,7 @@ impl Objects for Files {
             let (mut found, mut folders) = (Vec::new(), vec![start]);
             while let Some(folder) = folders.pop() {
                 let entries = match fs::read_dir(&folder) {
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::NotFound | ErrorKind::NotADirectory
-                        ) =>
-                    {
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                         continue;
                     }
                     entries => entries?,
@@ -285,8 +264,7 @@ impl Objects for Files {
                     let path = entry.path();
                     if entry.file_type()?.is_dir() {
                         folders.push(path);
-                    } else if let Some(name) = path.strip_prefix(&root).ok().and_then(Path::to_str)
-                    {
+                    } else if let Some(name) = path.strip_prefix(&root).ok().and_then(Path::to_str) {
                         match entry.metadata() {
                             Err(error) if error.kind() == ErrorKind::NotFound => {}
                             metadata => found.push(ObjectInfo {

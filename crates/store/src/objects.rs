@@ -70,9 +70,7 @@ pub trait Upload: Send {
 /// [`StoreError::Damaged`] when it is something else: names are made by the vault, so a wrong one was not.
 pub fn check_name(name: &str) -> Result<(), StoreError> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    let part = |part: &str| {
-        (1..=200).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(good)
-    };
+    let part = |part: &str| (1..=200).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(good);
     if name.len() <= 800 && name.split('/').all(part) {
         Ok(())
     } else {
@@ -90,8 +88,7 @@ mod tests {
     #[test]
     fn names_stay_inside_the_store() {
         for bad in [
-            "", "/", "a/", "/a", "a//b", "..", "a/../b", ".hidden", "a/.b", "a b", "a\\b", "a\0",
-            "å", "%2e",
+            "", "/", "a/", "/a", "a//b", "..", "a/../b", ".hidden", "a/.b", "a b", "a\\b", "a\0", "å", "%2e",
         ] {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }

@@ -87,11 +87,7 @@ impl Postgres {
             .connect_with(options)
             .await
             .map_err(|error| Failure::Sql(error).into_error(dialect::meaning_of_code))?;
-        Ok(Self {
-            place,
-            pool,
-            limits,
-        })
+        Ok(Self { place, pool, limits })
     }
 
     /// Closes every connection.

@@ -109,7 +109,12 @@ impl PartitionRow {
     /// The partition's name.
     #[must_use]
     pub fn reference(&self) -> PartitionRef {
-        PartitionRef { account: self.account.clone(), class: self.class, day: self.day, key: self.key }
+        PartitionRef {
+            account: self.account.clone(),
+            class: self.class,
+            day: self.day,
+            key: self.key,
+        }
     }
 }
 

@@ -42,7 +42,10 @@ pub struct S3Config {
 
 impl fmt::Debug for S3Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Config").field("endpoint", &self.endpoint).field("bucket", &self.bucket).finish_non_exhaustive()
+        f.debug_struct("S3Config")
+            .field("endpoint", &self.endpoint)
+            .field("bucket", &self.bucket)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,14 +86,30 @@ impl S3 {
             .with_secret_access_key(&config.secret_key)
             .with_virtual_hosted_style_request(false)
             .with_client_options(client)
-            .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: config.patience })
+            .with_retry(RetryConfig {
+                backoff,
+                max_retries: RETRIES,
+                retry_timeout: config.patience,
+            })
             .build()
             .map_err(|_| unavailable("its settings are not valid"))?;
         let place = format!("bucket {}/{} at {}", config.bucket, config.prefix, config.endpoint);
-        let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
-        let opened = Self { bucket: Arc::new(bucket), prefix, place };
-        opened.find_size("opened").await?;
-        Ok(opened)
+        let prefix = if config.prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{}/", config.prefix)
+        };
+        let opened = Self {
+            bucket: Arc::new(bucket),
+            prefix,
+            place,
+        };
+        let start = Path::from(format!("{}opened", opened.prefix));
+        match opened.bucket.list(Some(&start)).try_next().await {
+            Ok(_) => Ok(opened),
+            Err(Error::NotFound { .. }) => Err(unavailable("there is no such bucket")),
+            Err(error) => Err(store_error(&error)),
+        }
     }
 
     fn path(&self, name: &str) -> Result<Path, StoreError> {
@@ -100,7 +119,10 @@ impl S3 {
 }
 
 fn unavailable(reason: &str) -> StoreError {
-    StoreError::Unavailable { store: STORE, reason: reason.to_owned() }
+    StoreError::Unavailable {
+        store: STORE,
+        reason: reason.to_owned(),
+    }
 }
 
 /// Sorts an answer. Its text is not passed on: it may carry what the server was sent.
@@ -119,7 +141,9 @@ fn store_error(error: &Error) -> StoreError {
 /// S3 knows no answer for "full" that all servers share; these are the ones in use.
 fn names_full(error: &Error) -> bool {
     let text = error.to_string();
-    ["507", "InsufficientStorage", "StorageFull", "QuotaExceeded", "quota"].iter().any(|word| text.contains(word))
+    ["507", "InsufficientStorage", "StorageFull", "QuotaExceeded", "quota"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 #[async_trait]
@@ -131,12 +155,21 @@ impl Objects for S3 {
             return upload.finish().await;
         }
         let path = self.path(name)?;
-        self.bucket.put(&path, bytes.into()).await.map(|_| ()).map_err(|error| store_error(&error))
+        self.bucket
+            .put(&path, bytes.into())
+            .await
+            .map(|_| ())
+            .map_err(|error| store_error(&error))
     }
 
     async fn begin(&self, name: &str) -> Result<Box<dyn Upload>, StoreError> {
         let path = self.path(name)?;
-        Ok(Box::new(S3Upload { bucket: self.bucket.clone(), path, parts: None, gathered: BytesMut::new() }))
+        Ok(Box::new(S3Upload {
+            bucket: self.bucket.clone(),
+            path,
+            parts: None,
+            gathered: BytesMut::new(),
+        }))
     }
 
     async fn get(&self, name: &str) -> Result<Bytes, StoreError> {
@@ -154,7 +187,10 @@ impl Objects for S3 {
             };
         }
         let start = range.start;
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
         let error = match self.bucket.get_opts(&path, options).await {
             Ok(found) => return found.bytes().await.map_err(|error| store_error(&error)),
             Err(error) => store_error(&error),
@@ -183,13 +219,20 @@ impl Objects for S3 {
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
         let part = prefix.trim_end_matches('/');
-        let whole = if part.is_empty() { self.prefix.trim_end_matches('/').to_owned() } else { self.path(part)?.to_string() };
+        let whole = if part.is_empty() {
+            self.prefix.trim_end_matches('/').to_owned()
+        } else {
+            self.path(part)?.to_string()
+        };
         let start = (!whole.is_empty()).then(|| Path::from(whole));
         let mut listed = self.bucket.list(start.as_ref());
         let mut found = Vec::new();
         while let Some(object) = listed.try_next().await.map_err(|error| store_error(&error))? {
             if let Some(name) = object.location.as_ref().strip_prefix(&self.prefix) {
-                found.push(ObjectInfo { name: name.to_owned(), bytes: object.size });
+                found.push(ObjectInfo {
+                    name: name.to_owned(),
+                    bytes: object.size,
+                });
             }
         }
         Ok(found)
@@ -212,7 +255,12 @@ impl S3Upload {
     async fn send_part(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         let parts = match &mut self.parts {
             Some(parts) => parts,
-            none => none.insert(self.bucket.put_multipart(&self.path).await.map_err(|error| store_error(&error))?),
+            none => none.insert(
+                self.bucket
+                    .put_multipart(&self.path)
+                    .await
+                    .map_err(|error| store_error(&error))?,
+            ),
         };
         parts.put_part(bytes.into()).await.map_err(|error| store_error(&error))
     }
@@ -232,7 +280,12 @@ impl Upload for S3Upload {
     async fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
         let rest = self.gathered.split().freeze();
         if self.parts.is_none() {
-            return self.bucket.put(&self.path, rest.into()).await.map(|_| ()).map_err(|error| store_error(&error));
+            return self
+                .bucket
+                .put(&self.path, rest.into())
+                .await
+                .map(|_| ())
+                .map_err(|error| store_error(&error));
         }
         if !rest.is_empty() {
             self.send_part(rest).await?;

@@ -148,9 +148,10 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == ErrorKind::StorageFull => {
-            Err(StoreError::Full { store: "catalog" })
-        }
+        Err(error) if error.kind() == ErrorKind::StorageFull => Err(StoreError::Full { store: "catalog" }),
         Err(error) => Err(unavailable(&error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,12 @@
 //! Callvault: testkit.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "code of tests"
+)]
+
+pub mod conformance;
+pub mod services;

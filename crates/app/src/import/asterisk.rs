@@ -333,7 +333,8 @@ fn extra(
         (15, "amaflags"),
         (DST, "dst"),
     ];
-    let mut out = String::new();
+    // Room for the names and the longest columns, so that it grows once at most.
+    let mut out = String::with_capacity(256);
     let mut keep = |name: &str, text: &str| {
         if !text.is_empty() {
             push_member(&mut out, name, text);

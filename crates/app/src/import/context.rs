@@ -1,6 +1,7 @@
 //! What the readers of all formats share: options, the cache of numbers, and the rules a record must keep.
 
 use callvault_core::{Number, Sid, TimeUs, number::NumberError, record::Call, time::SECOND_US};
+use compact_str::CompactString;
 
 use super::{Fault, Options, SidMaker, moment::LocalClock};
 
@@ -13,7 +14,7 @@ const FUTURE_TOLERANCE_US: i64 = 300 * SECOND_US;
 /// 1990-01-01T00:00:00Z. No cloud-telephony record is older; clocks that lost their battery are.
 const EARLIEST: TimeUs = TimeUs(631_152_000 * SECOND_US);
 /// How many spellings of numbers are remembered, a power of two.
-const CACHE_SLOTS: usize = 4096;
+const CACHE_SLOTS: usize = 32_768;
 
 type CachedNumber = Option<(Box<str>, Result<Number, NumberError>)>;
 
@@ -47,6 +48,13 @@ impl<S: SidMaker> Context<S> {
 
     /// Normalises a number; national spellings are parsed once and remembered.
     pub(crate) fn number(&mut self, field: &'static str, text: &str) -> Result<Number, Fault> {
+        if self.country == phonenumber::country::Id::IN
+            && let Some(digits) = indian_mobile(text)
+        {
+            let mut e164 = CompactString::const_new("+91");
+            e164.push_str(digits);
+            return Ok(Number(e164));
+        }
         let plain = text.len() <= 16 && text.starts_with('+');
         let parsed = if plain || text.is_empty() {
             Number::parse(text, self.country)
@@ -92,6 +100,21 @@ impl<S: SidMaker> Context<S> {
         }
         Ok(at)
     }
+}
+
+/// The ten digits of an Indian mobile number (National Numbering Plan 2003: they begin with 6 to 9, the landline codes
+/// among them left out) written in the usual national ways. The general parser takes ten microseconds for the same.
+fn indian_mobile(text: &str) -> Option<&str> {
+    let digits = match text.len() {
+        // Ten digits that begin with the country code are left to the general parser.
+        10 if !text.starts_with("91") => text,
+        11 => text.strip_prefix('0')?,
+        12 => text.strip_prefix("91")?,
+        _ => return None,
+    };
+    let mobile = digits.starts_with(['9', '8', '7', '6'])
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    mobile.then_some(digits)
 }
 
 /// The names under which a format knows the fields that the rules of [`check_call`] are about.
@@ -191,4 +214,26 @@ pub(crate) fn check_extra(extra: &str) -> Result<(), Fault> {
 /// Whether a normalised number is a full telephone number, which extensions and SIP users are not.
 pub(crate) fn is_telephone(number: &Number) -> bool {
     number.as_str().starts_with('+')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phonenumber::country::Id::IN;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn the_short_cut_for_indian_numbers_agrees_with_the_general_parser(
+            digits in "[0-9]{0,2}[6-9][0-9]{9}",
+        ) {
+            if let Some(mobile) = indian_mobile(&digits) {
+                let parsed = Number::parse(&digits, IN).expect("a number");
+                let short_cut = format!("+91{mobile}");
+                prop_assert_eq!(parsed.as_str(), short_cut, "{}", digits);
+            }
+        }
+    }
 }

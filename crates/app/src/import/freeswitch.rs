@@ -329,7 +329,7 @@ fn status(cause: Option<&str>, answered: bool, ended: bool) -> CallStatus {
 /// The document as `extra`. Where it exceeds the limit, parts go in a fixed order (the log of applications, the call
 /// flow, then the longest variables), and `_dropped` names them.
 fn fit_extra(mut document: Map<String, Value>) -> Result<(String, bool), Fault> {
-    let text = Value::Object(document.clone()).to_string();
+    let text = json_text(&document)?;
     if text.len() <= MAX_EXTRA_BYTES {
         return Ok((text, false));
     }
@@ -366,7 +366,7 @@ fn fit_extra(mut document: Map<String, Value>) -> Result<(String, bool), Fault> 
         }
     }
     document.insert("_dropped".to_owned(), Value::Array(dropped));
-    let text = Value::Object(document).to_string();
+    let text = json_text(&document)?;
     if text.len() > MAX_EXTRA_BYTES {
         return Err(Fault::field(
             "extra",
@@ -375,4 +375,8 @@ fn fit_extra(mut document: Map<String, Value>) -> Result<(String, bool), Fault> 
         ));
     }
     Ok((text, true))
+}
+
+fn json_text(document: &Map<String, Value>) -> Result<String, Fault> {
+    serde_json::to_string(document).map_err(|error| describe(&error))
 }

@@ -78,6 +78,7 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
             position: self.position(),
             ..Batch::default()
         };
+        let mut cut = false;
         while batch.records.len() + batch.rejects.len() < max_rows.max(1) {
             let quotes = matches!(self.grammar, Grammar::Asterisk | Grammar::Csv(_));
             let frame = match self.grammar {
@@ -86,12 +87,14 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
                 }
                 _ => framing::next_row(&mut self.window, self.max_line_bytes, quotes)?,
             };
-            if frame == Frame::End {
-                break;
-            }
-            let cut = self.take(frame, &mut batch);
+            let ended = frame == Frame::End;
+            // Behind a cut row comes nothing but the end.
+            cut = cut || self.take(frame, &mut batch);
             if !cut {
                 batch.position = self.position();
+            }
+            if ended {
+                break;
             }
         }
         batch.shortened = std::mem::take(&mut self.cx.shortened);

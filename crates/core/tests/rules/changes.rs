@@ -263,3 +263,20 @@ fn a_preview_shows_what_goes_sooner_and_when() {
         0
     );
 }
+
+#[test]
+fn what_a_setting_ended_stays_ended_when_the_next_comes_at_the_same_moment() {
+    let mut policy = Policy::new(Plan::Enterprise, grid(0));
+    let from = now().plus_days(-3);
+    let ends_at = set(&mut policy, now(), 1).effective_at;
+    let end = |policy: &Policy| policy.ends_at(Class::Recording, from, from);
+    assert_eq!(end(&policy), ends_at);
+    let longer = set(&mut policy, ends_at, 300);
+    assert_eq!(
+        (longer.effective_at, end(&policy)),
+        (TimeUs(ends_at.0 + 1), ends_at)
+    );
+    let downgraded = move_to(&mut policy, ends_at.plus_days(1), Plan::Starter);
+    let upgraded = move_to(&mut policy, downgraded, Plan::Enterprise);
+    assert_eq!(upgraded, TimeUs(downgraded.0 + 1));
+}

@@ -1,5 +1,12 @@
 //! The rules of `callvault-core` against plain definitions of them, and as a whole in a small simulated vault.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod changes;
 mod deletion;
 mod model;

@@ -26,8 +26,7 @@ pub(super) const SKIP_LOCKED: &str = " FOR UPDATE SKIP LOCKED";
 /// Makes one process at a time migrate.
 pub(super) const LOCK_SCHEMA: Option<&str> = Some("SELECT pg_advisory_xact_lock(4848202611230001)");
 /// Makes a transaction read one snapshot.
-pub(super) const ONE_SNAPSHOT: Option<&str> =
-    Some("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+pub(super) const ONE_SNAPSHOT: Option<&str> = Some("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
 /// Sets the counting primary key behind the loaded rows.
 pub(super) const RESUME_SERIAL: Option<&str> = Some(
     "SELECT setval(pg_get_serial_sequence('garbage', 'id'), (SELECT COALESCE(MAX(id), 0) + 1 FROM garbage), false)",
@@ -48,9 +47,7 @@ pub(super) fn meaning_of_code(code: &str, _message: &str) -> Meaning {
         "3D000" => Meaning::Unreachable("no such database".to_owned()),
         "25006" => Meaning::Unreachable("the database is read-only".to_owned()),
         _ => match code.get(..2) {
-            Some("08" | "28" | "53" | "55" | "57" | "58") => {
-                Meaning::Unreachable(format!("SQLSTATE {code}"))
-            }
+            Some("08" | "28" | "53" | "55" | "57" | "58") => Meaning::Unreachable(format!("SQLSTATE {code}")),
             _ => Meaning::Damaged(format!("SQLSTATE {code}")),
         },
     }

@@ -47,11 +47,7 @@ async fn find_value(conn: &mut Conn, name: &str) -> Attempt<Option<Vec<u8>>> {
 async fn put_value(conn: &mut Conn, name: &str, value: &[u8]) -> Attempt<()> {
     let upsert = "INSERT INTO settings (name, value) VALUES ($1, $2) \
                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    sqlx::query(upsert)
-        .bind(name)
-        .bind(value)
-        .execute(conn)
-        .await?;
+    sqlx::query(upsert).bind(name).bind(value).execute(conn).await?;
     Ok(())
 }
 
@@ -140,13 +136,7 @@ async fn insert_hold(conn: &mut Conn, hold: &HoldRow) -> Attempt<()> {
     }
 }
 
-async fn lift_hold(
-    conn: &mut Conn,
-    account: &AccountSid,
-    hold: HoldId,
-    rule: &str,
-    at: TimeUs,
-) -> Attempt<bool> {
+async fn lift_hold(conn: &mut Conn, account: &AccountSid, hold: HoldId, rule: &str, at: TimeUs) -> Attempt<bool> {
     let update = "UPDATE holds SET rule = $1, lifted_at = $2 \
                   WHERE account = $3 AND hold = $4 AND lifted_at IS NULL";
     let done = sqlx::query(update)
@@ -161,10 +151,7 @@ async fn lift_hold(
 
 async fn list_holds(conn: &mut Conn, account: &AccountSid) -> Attempt<Vec<HoldRow>> {
     let select = "SELECT account, hold, rule, note, lifted_at FROM holds WHERE account = $1 ORDER BY placed, hold";
-    let rows = sqlx::query(select)
-        .bind(account.as_str())
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(select).bind(account.as_str()).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
             Ok(HoldRow {
@@ -208,12 +195,7 @@ async fn insert_token(conn: &mut Conn, token: &TokenRow) -> Attempt<()> {
     }
 }
 
-async fn revoke_token(
-    conn: &mut Conn,
-    account: &AccountSid,
-    token_key: &str,
-    at: TimeUs,
-) -> Attempt<bool> {
+async fn revoke_token(conn: &mut Conn, account: &AccountSid, token_key: &str, at: TimeUs) -> Attempt<bool> {
     let update = "UPDATE tokens SET revoked_at = $1 WHERE account = $2 AND token_key = $3 AND revoked_at IS NULL";
     let done = sqlx::query(update)
         .bind(at.0)
@@ -224,13 +206,8 @@ async fn revoke_token(
     Ok(done.rows_affected() == 1)
 }
 
-async fn list_accounts(
-    conn: &mut Conn,
-    after: Option<&AccountSid>,
-    limit: u32,
-) -> Attempt<Vec<AccountRow>> {
-    let select =
-        format!("SELECT {ACCOUNT} FROM accounts WHERE account > $1 ORDER BY account LIMIT $2");
+async fn list_accounts(conn: &mut Conn, after: Option<&AccountSid>, limit: u32) -> Attempt<Vec<AccountRow>> {
+    let select = format!("SELECT {ACCOUNT} FROM accounts WHERE account > $1 ORDER BY account LIMIT $2");
     let rows = sqlx::query(AssertSqlSafe(select))
         .bind(after.map_or("", AccountSid::as_str))
         .bind(i64::from(limit))
@@ -288,11 +265,7 @@ impl Accounts for Backend {
         read!(self, |conn| find_account(conn, account))
     }
 
-    async fn list_accounts(
-        &self,
-        after: Option<&AccountSid>,
-        limit: u32,
-    ) -> Result<Vec<AccountRow>> {
+    async fn list_accounts(&self, after: Option<&AccountSid>, limit: u32) -> Result<Vec<AccountRow>> {
         read!(self, |conn| list_accounts(conn, after, limit))
     }
 
@@ -303,26 +276,14 @@ impl Accounts for Backend {
         expected_version: i64,
         jobs: &[JobRow],
     ) -> Result<()> {
-        transact!(self, |conn| put_policy(
-            conn,
-            account,
-            policy,
-            expected_version,
-            jobs
-        ))
+        transact!(self, |conn| put_policy(conn, account, policy, expected_version, jobs))
     }
 
     async fn insert_hold(&self, hold: &HoldRow) -> Result<()> {
         transact!(self, |conn| insert_hold(conn, hold))
     }
 
-    async fn lift_hold(
-        &self,
-        account: &AccountSid,
-        hold: HoldId,
-        rule: &str,
-        at: TimeUs,
-    ) -> Result<bool> {
+    async fn lift_hold(&self, account: &AccountSid, hold: HoldId, rule: &str, at: TimeUs) -> Result<bool> {
         transact!(self, |conn| lift_hold(conn, account, hold, rule, at))
     }
 
@@ -342,12 +303,7 @@ impl Accounts for Backend {
         read!(self, |conn| list_tokens(conn, account))
     }
 
-    async fn revoke_token(
-        &self,
-        account: &AccountSid,
-        token_key: &str,
-        at: TimeUs,
-    ) -> Result<bool> {
+    async fn revoke_token(&self, account: &AccountSid, token_key: &str, at: TimeUs) -> Result<bool> {
         transact!(self, |conn| revoke_token(conn, account, token_key, at))
     }
 }

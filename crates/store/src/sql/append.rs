@@ -7,9 +7,7 @@ use callvault_core::{AccountSid, KeyId, Sid, TimeUs};
 use super::{Attempt, Builder, Conn, garbage, jobs, log, partitions, query};
 use crate::{
     failure::conflict,
-    rows::{
-        JobRow, LooseRow, NewLeaf, PartitionRef, PartitionRow, SegmentInsert, SegmentRow, Tombstone,
-    },
+    rows::{JobRow, LooseRow, NewLeaf, PartitionRef, PartitionRow, SegmentInsert, SegmentRow, Tombstone},
 };
 
 /// Adds rows and says for each whether it was new.
@@ -18,8 +16,7 @@ pub(super) async fn execute_append(
     at: TimeUs,
     rows: &[(PartitionRef, LooseRow)],
 ) -> Attempt<Vec<bool>> {
-    let locked =
-        partitions::lock_partitions(conn, rows.iter().map(|(partition, _)| partition)).await?;
+    let locked = partitions::lock_partitions(conn, rows.iter().map(|(partition, _)| partition)).await?;
     let mut fresh = Vec::with_capacity(rows.len());
     let mut added: HashMap<KeyId, (u64, u64)> = HashMap::new();
     for portion in query::by_portion(rows) {
@@ -83,8 +80,7 @@ pub(super) async fn execute_insert_segments(
     inserts: &[SegmentInsert],
     progress: Option<&JobRow>,
 ) -> Attempt<()> {
-    let locked =
-        partitions::lock_partitions(conn, inserts.iter().map(|insert| &insert.partition)).await?;
+    let locked = partitions::lock_partitions(conn, inserts.iter().map(|insert| &insert.partition)).await?;
     for partition in &locked {
         let segments: Vec<&SegmentRow> = inserts
             .iter()
@@ -101,20 +97,12 @@ pub(super) async fn execute_insert_segments(
     }
 }
 
-async fn count_segments(
-    conn: &mut Conn,
-    partition: &PartitionRow,
-    segments: &[&SegmentRow],
-) -> Attempt<()> {
+async fn count_segments(conn: &mut Conn, partition: &PartitionRow, segments: &[&SegmentRow]) -> Attempt<()> {
     let update = "UPDATE partitions SET version = version + 1, sealed_rows = sealed_rows + $1, bytes = bytes + $2, \
                   segments = segments + $3 WHERE account = $4 AND class = $5 AND day = $6";
     sqlx::query(update)
-        .bind(query::stored(
-            segments.iter().map(|segment| segment.rows).sum(),
-        ))
-        .bind(query::stored(
-            segments.iter().map(|segment| segment.bytes).sum(),
-        ))
+        .bind(query::stored(segments.iter().map(|segment| segment.rows).sum()))
+        .bind(query::stored(segments.iter().map(|segment| segment.bytes).sum()))
         .bind(query::stored_len(segments.len()))
         .bind(partition.account.as_str())
         .bind(partition.class.as_str())
@@ -124,27 +112,15 @@ async fn count_segments(
     Ok(())
 }
 
-/// Hides rows, and remembers which partitions have to be rewritten before the leaf is done.
-pub(super) async fn execute_erase(
-    conn: &mut Conn,
-    account: &AccountSid,
-    rows: &[(PartitionRef, Tombstone)],
-    leaf: &NewLeaf,
-) -> Attempt<u64> {
-    if rows
-        .iter()
-        .any(|(partition, _)| partition.account != *account)
-    {
-        return Err(conflict("a partition of another account"));
-    }
-    let locked =
-        partitions::lock_partitions(conn, rows.iter().map(|(partition, _)| partition)).await?;
+/// Hides rows; one that is hidden stays so. Returns the partitions, locked.
+pub(super) async fn execute_hide(conn: &mut Conn, rows: &[(PartitionRef, Tombstone)]) -> Attempt<Vec<PartitionRow>> {
+    let locked = partitions::lock_partitions(conn, rows.iter().map(|(partition, _)| partition)).await?;
     let mut hidden: HashMap<KeyId, (u64, TimeUs)> = HashMap::new();
     for portion in query::by_portion(rows) {
         let mut insert = Builder::new("INSERT INTO tombstones (account, key, sid, at) ");
         insert.push_values(portion, |mut values, (partition, tombstone)| {
             values
-                .push_bind(account.as_str())
+                .push_bind(partition.account.as_str())
                 .push_bind(&partition.key.0[..])
                 .push_bind(&tombstone.sid.0[..])
                 .push_bind(tombstone.at.0);
@@ -167,17 +143,27 @@ pub(super) async fn execute_erase(
         sqlx::query(update)
             .bind(query::stored(*count))
             .bind(oldest.0)
-            .bind(account.as_str())
+            .bind(partition.account.as_str())
             .bind(partition.class.as_str())
             .bind(i64::from(partition.day.0))
             .execute(&mut *conn)
             .await?;
     }
-    let at = rows
-        .iter()
-        .map(|(_, tombstone)| tombstone.at)
-        .max()
-        .unwrap_or_default();
+    Ok(locked)
+}
+
+/// Hides rows, and remembers which partitions have to be rewritten before the leaf is done.
+pub(super) async fn execute_erase(
+    conn: &mut Conn,
+    account: &AccountSid,
+    rows: &[(PartitionRef, Tombstone)],
+    leaf: &NewLeaf,
+) -> Attempt<u64> {
+    if rows.iter().any(|(partition, _)| partition.account != *account) {
+        return Err(conflict("a partition of another account"));
+    }
+    let locked = execute_hide(conn, rows).await?;
+    let at = rows.iter().map(|(_, tombstone)| tombstone.at).max().unwrap_or_default();
     let index = log::append(conn, Some(account), Some(at), leaf).await?;
     let purged_at = locked.is_empty().then_some(at);
     log::insert_destruction(conn, account, index, at, &leaf.statement, purged_at).await?;

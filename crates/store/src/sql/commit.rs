@@ -11,11 +11,7 @@ use crate::{
 
 const CHANGED: &str = "a partition";
 
-async fn lock_one(
-    conn: &mut Conn,
-    partition: &PartitionRef,
-    expected_version: i64,
-) -> Attempt<PartitionRow> {
+async fn lock_one(conn: &mut Conn, partition: &PartitionRef, expected_version: i64) -> Attempt<PartitionRow> {
     let mut locked = partitions::lock_partitions(conn, std::iter::once(partition)).await?;
     match locked.pop() {
         Some(row) if row.version == expected_version => Ok(row),
@@ -24,12 +20,7 @@ async fn lock_one(
 }
 
 /// Removes loose rows that are all there; returns the bytes of their bodies.
-async fn take_loose(
-    conn: &mut Conn,
-    account: &AccountSid,
-    key: KeyId,
-    sids: &[Sid],
-) -> Attempt<i64> {
+async fn take_loose(conn: &mut Conn, account: &AccountSid, key: KeyId, sids: &[Sid]) -> Attempt<i64> {
     let mut sorted = sids.to_vec();
     sorted.sort_unstable();
     let (mut count, mut bytes) = (0, 0);
@@ -55,12 +46,7 @@ async fn take_loose(
 }
 
 /// Removes segments that are all there; their objects become garbage. Returns their rows and bytes.
-async fn take_segments(
-    conn: &mut Conn,
-    account: &AccountSid,
-    key: KeyId,
-    old: &[ObjectId],
-) -> Attempt<(i64, i64)> {
+async fn take_segments(conn: &mut Conn, account: &AccountSid, key: KeyId, old: &[ObjectId]) -> Attempt<(i64, i64)> {
     let (mut count, mut rows, mut bytes) = (0, 0, 0);
     let mut objects = Vec::new();
     for portion in query::by_portion(old) {
@@ -77,10 +63,7 @@ async fn take_segments(
             rows += row.try_get::<i64, _>(1)?;
             bytes += row.try_get::<i64, _>(2)?;
             if row.try_get::<i64, _>(3)? == 1 {
-                objects.extend(garbage::segment_objects(
-                    account,
-                    ObjectId(query::bytes16(&row, 0)?),
-                ));
+                objects.extend(garbage::segment_objects(account, ObjectId(query::bytes16(&row, 0)?)));
             }
         }
     }
@@ -124,17 +107,13 @@ pub(super) async fn execute_seal(conn: &mut Conn, seal: &SealCommit) -> Attempt<
 /// Moves a partition to a new key with new contents; the old key is destroyed.
 pub(super) async fn execute_rewrite(conn: &mut Conn, rewrite: &RewriteCommit) -> Attempt<u64> {
     let PartitionRef {
-        account,
-        key: old_key,
-        ..
+        account, key: old_key, ..
     } = &rewrite.partition;
     let new_key = rewrite.new_key.key;
     query::require_open_account(conn, account).await?;
     keys::insert_keys(conn, std::slice::from_ref(&rewrite.new_key)).await?;
     let partition = lock_one(conn, &rewrite.partition, rewrite.expected_version).await?;
-    if partition.loose_rows != rewrite.expected_loose_rows
-        || partition.tombstones != rewrite.expected_tombstones
-    {
+    if partition.loose_rows != rewrite.expected_loose_rows || partition.tombstones != rewrite.expected_tombstones {
         return Err(conflict(CHANGED));
     }
     let add: Vec<&SegmentRow> = rewrite.add.iter().collect();
@@ -157,14 +136,6 @@ pub(super) async fn execute_rewrite(conn: &mut Conn, rewrite: &RewriteCommit) ->
     shred::delete_keys(conn, account, &[*old_key]).await?;
     let index = log::append(conn, Some(account), Some(rewrite.at), &rewrite.leaf).await?;
     garbage::discard_partitions(conn, account, Some(index), &[*old_key]).await?;
-    log::insert_destruction(
-        conn,
-        account,
-        index,
-        rewrite.at,
-        &rewrite.leaf.statement,
-        None,
-    )
-    .await?;
+    log::insert_destruction(conn, account, index, rewrite.at, &rewrite.leaf.statement, None).await?;
     Ok(index)
 }

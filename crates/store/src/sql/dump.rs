@@ -21,10 +21,7 @@ const LOAD_PORTION: usize = 128;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Writes every table from one snapshot.
-pub(super) async fn execute_dump(
-    backend: &Backend,
-    to: &mut (dyn AsyncWrite + Send + Unpin),
-) -> Result<()> {
+pub(super) async fn execute_dump(backend: &Backend, to: &mut (dyn AsyncWrite + Send + Unpin)) -> Result<()> {
     dump(backend, to).await.map_err(into_error)
 }
 
@@ -98,10 +95,7 @@ enum Loaded {
 }
 
 /// Fills an empty catalog, in one transaction.
-pub(super) async fn execute_load(
-    backend: &Backend,
-    from: &mut (dyn AsyncBufRead + Send + Unpin),
-) -> Result<()> {
+pub(super) async fn execute_load(backend: &Backend, from: &mut (dyn AsyncBufRead + Send + Unpin)) -> Result<()> {
     load(backend, from).await.map_err(into_error)
 }
 
@@ -122,9 +116,7 @@ async fn load(backend: &Backend, from: &mut (dyn AsyncBufRead + Send + Unpin)) -
         }
     }
     let mut lines = from.lines();
-    let header = next_line(&mut lines)
-        .await?
-        .ok_or_else(|| broken("it is empty"))?;
+    let header = next_line(&mut lines).await?.ok_or_else(|| broken("it is empty"))?;
     check_header(&header)?;
     let (mut count, mut leaves) = (0_u64, 0_i64);
     let mut batch: Vec<Vec<Loaded>> = Vec::new();
@@ -133,8 +125,7 @@ async fn load(backend: &Backend, from: &mut (dyn AsyncBufRead + Send + Unpin)) -
         let line = next_line(&mut lines)
             .await?
             .ok_or_else(|| broken("its end is missing"))?;
-        let values: Vec<Value> =
-            serde_json::from_str(&line).map_err(|_| broken("a line is no JSON array"))?;
+        let values: Vec<Value> = serde_json::from_str(&line).map_err(|_| broken("a line is no JSON array"))?;
         let mut values = values.into_iter();
         let name = values.next().ok_or_else(|| broken("a line is empty"))?;
         if name == "end" {
@@ -189,8 +180,7 @@ async fn next_line(lines: &mut Lines<'_>) -> Attempt<Option<String>> {
 }
 
 fn check_header(line: &str) -> Attempt<()> {
-    let header: Value =
-        serde_json::from_str(line).map_err(|_| broken("its first line is no header"))?;
+    let header: Value = serde_json::from_str(line).map_err(|_| broken("its first line is no header"))?;
     if header.get("format") != Some(&Value::from(FORMAT)) {
         return Err(broken("its first line is no header"));
     }
@@ -207,11 +197,9 @@ fn read_row(table: &Table, mut values: impl Iterator<Item = Value>) -> Attempt<V
             (Kind::Number, Some(Value::Null)) => Loaded::Number(None),
             (Kind::Text, Some(Value::Null)) => Loaded::Text(None),
             (Kind::Bytes, Some(Value::Null)) => Loaded::Bytes(None),
-            (Kind::Number, Some(Value::Number(number))) => Loaded::Number(Some(
-                number
-                    .as_i64()
-                    .ok_or_else(|| broken("a number is out of range"))?,
-            )),
+            (Kind::Number, Some(Value::Number(number))) => {
+                Loaded::Number(Some(number.as_i64().ok_or_else(|| broken("a number is out of range"))?))
+            }
             (Kind::Text, Some(Value::String(text))) => Loaded::Text(Some(text)),
             (Kind::Bytes, Some(Value::String(text))) => Loaded::Bytes(Some(
                 hex::decode(text).map_err(|_| broken("bytes are not hexadecimal"))?,
@@ -229,11 +217,7 @@ fn read_row(table: &Table, mut values: impl Iterator<Item = Value>) -> Attempt<V
 async fn insert_rows(conn: &mut Conn, table: &Table, rows: &[Vec<Loaded>]) -> Attempt<()> {
     let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
     for portion in query::portions(rows, LOAD_PORTION) {
-        let mut insert = Builder::new(format!(
-            "INSERT INTO {} ({}) ",
-            table.name,
-            columns.join(", ")
-        ));
+        let mut insert = Builder::new(format!("INSERT INTO {} ({}) ", table.name, columns.join(", ")));
         insert.push_values(portion, |mut values, row| {
             for value in row {
                 match value {
@@ -244,24 +228,19 @@ async fn insert_rows(conn: &mut Conn, table: &Table, rows: &[Vec<Loaded>]) -> At
             }
         });
         let done = insert.build().execute(&mut *conn).await;
-        done.map_err(
-            |error| match error.as_database_error().map(|error| error.kind()) {
-                Some(
-                    sqlx::error::ErrorKind::UniqueViolation
-                    | sqlx::error::ErrorKind::NotNullViolation,
-                ) => broken("a row is there twice or lacks a value"),
-                _ => Failure::Sql(error),
-            },
-        )?;
+        done.map_err(|error| match error.as_database_error().map(|error| error.kind()) {
+            Some(sqlx::error::ErrorKind::UniqueViolation | sqlx::error::ErrorKind::NotNullViolation) => {
+                broken("a row is there twice or lacks a value")
+            }
+            _ => Failure::Sql(error),
+        })?;
     }
     Ok(())
 }
 
 /// Leaves are numbered from 0 without a gap.
 async fn check_log(conn: &mut Conn, leaves: i64) -> Attempt<()> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(leaf) FROM log")
-        .fetch_one(conn)
-        .await?;
+    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(leaf) FROM log").fetch_one(conn).await?;
     if last.unwrap_or(-1) == leaves - 1 {
         Ok(())
     } else {

@@ -48,14 +48,10 @@ pub(super) async fn discard_partitions(
     leaf: Option<u64>,
     keys: &[KeyId],
 ) -> Attempt<()> {
-    let names = [
-        ("'.parquet'", "'/segments/'"),
-        ("'.locator'", "'/segments/'"),
-    ];
+    let names = [("'.parquet'", "'/segments/'"), ("'.locator'", "'/segments/'")];
     for portion in query::by_portion(keys) {
         for (end, folder) in names {
-            let mut insert =
-                Builder::new("INSERT INTO garbage (account, leaf, object) SELECT account, ");
+            let mut insert = Builder::new("INSERT INTO garbage (account, leaf, object) SELECT account, ");
             insert
                 .push("CAST(")
                 .push_bind(leaf.map(query::stored))
@@ -96,20 +92,14 @@ pub(super) async fn discard_partitions(
 /// What is left, oldest first.
 pub(super) async fn list_garbage(conn: &mut Conn, limit: u32) -> Attempt<Vec<GarbageRow>> {
     let select = "SELECT id, account, leaf, key, object FROM garbage ORDER BY id LIMIT $1";
-    let rows = sqlx::query(select)
-        .bind(i64::from(limit))
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(select).bind(i64::from(limit)).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
             let what = match row.try_get::<Option<String>, _>(4)? {
                 Some(object) => Garbage::Object(object),
                 None => Garbage::PartitionRows(query::key(row, 3)?),
             };
-            let leaf = row
-                .try_get::<Option<i64>, _>(2)?
-                .map(u64::try_from)
-                .transpose();
+            let leaf = row.try_get::<Option<i64>, _>(2)?.map(u64::try_from).transpose();
             let leaf = leaf.map_err(|_| damaged("a leaf index is negative"))?;
             Ok(GarbageRow {
                 id: row.try_get(0)?,
@@ -122,12 +112,7 @@ pub(super) async fn list_garbage(conn: &mut Conn, limit: u32) -> Attempt<Vec<Gar
 }
 
 /// Removes at most `limit` rows under a key that is gone.
-pub(super) async fn execute_purge_rows(
-    conn: &mut Conn,
-    account: &AccountSid,
-    key: KeyId,
-    limit: u32,
-) -> Attempt<bool> {
+pub(super) async fn execute_purge_rows(conn: &mut Conn, account: &AccountSid, key: KeyId, limit: u32) -> Attempt<bool> {
     let live = sqlx::query("SELECT 1 FROM data_keys WHERE account = $1 AND key = $2")
         .bind(account.as_str())
         .bind(&key.0[..])
@@ -137,11 +122,7 @@ pub(super) async fn execute_purge_rows(
         return Err(conflict("a partition that is not shredded"));
     }
     let mut left = u64::from(limit.max(1));
-    for (table, id) in [
-        ("loose", "sid"),
-        ("tombstones", "sid"),
-        ("segments", "segment"),
-    ] {
+    for (table, id) in [("loose", "sid"), ("tombstones", "sid"), ("segments", "segment")] {
         let delete = format!(
             "DELETE FROM {table} WHERE account = $1 AND key = $2 AND {id} IN \
              (SELECT {id} FROM {table} WHERE account = $1 AND key = $2 LIMIT $3)"
@@ -165,9 +146,7 @@ pub(super) async fn execute_purge_rows(
 pub(super) async fn execute_drop_garbage(conn: &mut Conn, ids: &[i64], at: TimeUs) -> Attempt<()> {
     let mut leaves: BTreeSet<(String, i64)> = BTreeSet::new();
     for portion in query::by_portion(ids) {
-        let mut select = Builder::new(
-            "SELECT DISTINCT account, leaf FROM garbage WHERE leaf IS NOT NULL AND id IN ",
-        );
+        let mut select = Builder::new("SELECT DISTINCT account, leaf FROM garbage WHERE leaf IS NOT NULL AND id IN ");
         push_ids(&mut select, portion);
         for row in select.build().fetch_all(&mut *conn).await? {
             leaves.insert((row.try_get(0)?, row.try_get(1)?));
@@ -218,12 +197,11 @@ async fn finish_leaf(conn: &mut Conn, account: &str, leaf: i64, at: TimeUs) -> A
     if done.rows_affected() == 0 {
         return Ok(());
     }
-    let waiting: Vec<i64> =
-        sqlx::query_scalar("DELETE FROM erasures WHERE account = $1 AND via = $2 RETURNING leaf")
-            .bind(account)
-            .bind(leaf)
-            .fetch_all(&mut *conn)
-            .await?;
+    let waiting: Vec<i64> = sqlx::query_scalar("DELETE FROM erasures WHERE account = $1 AND via = $2 RETURNING leaf")
+        .bind(account)
+        .bind(leaf)
+        .fetch_all(&mut *conn)
+        .await?;
     let lock = format!(
         "SELECT leaf FROM destructions WHERE account = $1 AND leaf = $2{}",
         dialect::FOR_UPDATE
@@ -258,11 +236,7 @@ pub(super) async fn execute_stage(conn: &mut Conn, names: &[String], at: TimeUs)
 }
 
 /// Lists objects to clean up, and dooms them: a commit that comes too late for one of them conflicts.
-pub(super) async fn execute_list_staged(
-    conn: &mut Conn,
-    before: TimeUs,
-    limit: u32,
-) -> Attempt<Vec<String>> {
+pub(super) async fn execute_list_staged(conn: &mut Conn, before: TimeUs, limit: u32) -> Attempt<Vec<String>> {
     let doom = "UPDATE staged SET doomed = 1 WHERE name IN \
                 (SELECT name FROM staged WHERE at < $1 ORDER BY at, name LIMIT $2) RETURNING name";
     let mut names: Vec<String> = sqlx::query_scalar(doom)
@@ -301,11 +275,7 @@ pub(super) async fn take_over(conn: &mut Conn, names: &[String]) -> Attempt<()> 
 }
 
 /// [`take_over`] of the objects of large segments.
-pub(super) async fn take_over_segments(
-    conn: &mut Conn,
-    account: &AccountSid,
-    segments: &[&SegmentRow],
-) -> Attempt<()> {
+pub(super) async fn take_over_segments(conn: &mut Conn, account: &AccountSid, segments: &[&SegmentRow]) -> Attempt<()> {
     let large = segments.iter().filter(|segment| segment.packed.is_none());
     let names: Vec<String> = large
         .flat_map(|segment| segment_objects(account, segment.segment))

@@ -11,8 +11,7 @@ use crate::{
     rows::{JobRow, JobState},
 };
 
-const JOB: &str =
-    "id, account, kind, body, run_at, lease_until, leased_by, attempts, state, error, created_at";
+const JOB: &str = "id, account, kind, body, run_at, lease_until, leased_by, attempts, state, error, created_at";
 
 fn state_text(state: JobState) -> &'static str {
     match state {
@@ -76,19 +75,11 @@ async fn enqueue(conn: &mut Conn, job: &JobRow) -> Attempt<JobRow> {
 
 async fn find_job(conn: &mut Conn, id: &str) -> Attempt<Option<JobRow>> {
     let select = format!("SELECT {JOB} FROM jobs WHERE id = $1");
-    let row = sqlx::query(AssertSqlSafe(select))
-        .bind(id)
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::query(AssertSqlSafe(select)).bind(id).fetch_optional(conn).await?;
     row.as_ref().map(read_job).transpose()
 }
 
-async fn begin_lease(
-    conn: &mut Conn,
-    id: &str,
-    worker: &str,
-    until: TimeUs,
-) -> Attempt<Option<JobRow>> {
+async fn begin_lease(conn: &mut Conn, id: &str, worker: &str, until: TimeUs) -> Attempt<Option<JobRow>> {
     let update = format!(
         "UPDATE jobs SET leased_by = $1, lease_until = $2, attempts = attempts + 1 WHERE id = $3 RETURNING {JOB}"
     );
@@ -101,13 +92,7 @@ async fn begin_lease(
     row.as_ref().map(read_job).transpose()
 }
 
-async fn lease(
-    conn: &mut Conn,
-    kinds: &[&str],
-    worker: &str,
-    now: TimeUs,
-    until: TimeUs,
-) -> Attempt<Option<JobRow>> {
+async fn lease(conn: &mut Conn, kinds: &[&str], worker: &str, now: TimeUs, until: TimeUs) -> Attempt<Option<JobRow>> {
     if kinds.is_empty() {
         return Ok(None);
     }
@@ -118,22 +103,14 @@ async fn lease(
         .push_bind(now.0);
     select.push(") AND kind IN ");
     query::push_text_list(&mut select, kinds.iter().copied());
-    select
-        .push(" ORDER BY run_at, id LIMIT 1")
-        .push(dialect::SKIP_LOCKED);
+    select.push(" ORDER BY run_at, id LIMIT 1").push(dialect::SKIP_LOCKED);
     match select.build().fetch_optional(&mut *conn).await? {
         Some(row) => begin_lease(conn, row.try_get(0)?, worker, until).await,
         None => Ok(None),
     }
 }
 
-async fn lease_job(
-    conn: &mut Conn,
-    id: &str,
-    worker: &str,
-    now: TimeUs,
-    until: TimeUs,
-) -> Attempt<Option<JobRow>> {
+async fn lease_job(conn: &mut Conn, id: &str, worker: &str, now: TimeUs, until: TimeUs) -> Attempt<Option<JobRow>> {
     let select = format!(
         "SELECT id FROM jobs WHERE id = $1 AND state = 'open' AND run_at <= $2 \
          AND (lease_until IS NULL OR lease_until <= $2){}",
@@ -190,15 +167,8 @@ async fn release(conn: &mut Conn, job: &JobRow) -> Attempt<()> {
     }
 }
 
-async fn list_jobs(
-    conn: &mut Conn,
-    kind: &str,
-    state: JobState,
-    limit: u32,
-) -> Attempt<Vec<JobRow>> {
-    let select = format!(
-        "SELECT {JOB} FROM jobs WHERE kind = $1 AND state = $2 ORDER BY created_at, id LIMIT $3"
-    );
+async fn list_jobs(conn: &mut Conn, kind: &str, state: JobState, limit: u32) -> Attempt<Vec<JobRow>> {
+    let select = format!("SELECT {JOB} FROM jobs WHERE kind = $1 AND state = $2 ORDER BY created_at, id LIMIT $3");
     let rows = sqlx::query(AssertSqlSafe(select))
         .bind(kind)
         .bind(state_text(state))
@@ -214,23 +184,11 @@ impl Jobs for Backend {
         transact!(self, |conn| enqueue(conn, job))
     }
 
-    async fn lease(
-        &self,
-        kinds: &[&str],
-        worker: &str,
-        now: TimeUs,
-        until: TimeUs,
-    ) -> Result<Option<JobRow>> {
+    async fn lease(&self, kinds: &[&str], worker: &str, now: TimeUs, until: TimeUs) -> Result<Option<JobRow>> {
         transact!(self, |conn| lease(conn, kinds, worker, now, until))
     }
 
-    async fn lease_job(
-        &self,
-        id: &str,
-        worker: &str,
-        now: TimeUs,
-        until: TimeUs,
-    ) -> Result<Option<JobRow>> {
+    async fn lease_job(&self, id: &str, worker: &str, now: TimeUs, until: TimeUs) -> Result<Option<JobRow>> {
         transact!(self, |conn| lease_job(conn, id, worker, now, until))
     }
 

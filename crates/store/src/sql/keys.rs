@@ -46,10 +46,7 @@ fn read_key(row: &Row) -> Attempt<KeyRow> {
 async fn require_open_epochs(conn: &mut Conn, keys: &[KeyRow]) -> Attempt<()> {
     let epochs: BTreeSet<u64> = keys.iter().map(|key| key.epoch).collect();
     for epoch in epochs {
-        let select = format!(
-            "SELECT open FROM epochs WHERE epoch = $1{}",
-            dialect::FOR_SHARE
-        );
+        let select = format!("SELECT open FROM epochs WHERE epoch = $1{}", dialect::FOR_SHARE);
         let open: Option<i64> = sqlx::query_scalar(AssertSqlSafe(select))
             .bind(query::stored(epoch))
             .fetch_optional(&mut *conn)
@@ -65,8 +62,7 @@ async fn require_open_epochs(conn: &mut Conn, keys: &[KeyRow]) -> Attempt<()> {
 pub(super) async fn insert_keys(conn: &mut Conn, keys: &[KeyRow]) -> Attempt<()> {
     require_open_epochs(conn, keys).await?;
     for portion in query::by_portion(keys) {
-        let mut insert =
-            Builder::new("INSERT INTO data_keys (account, key, purpose, epoch, wrapped) ");
+        let mut insert = Builder::new("INSERT INTO data_keys (account, key, purpose, epoch, wrapped) ");
         insert.push_values(portion, |mut values, key| {
             values
                 .push_bind(key.account.as_str())
@@ -82,10 +78,7 @@ pub(super) async fn insert_keys(conn: &mut Conn, keys: &[KeyRow]) -> Attempt<()>
 
 /// Takes the rows of all epochs, so that changes of epochs come one after the other and after who holds one open.
 async fn lock_epochs(conn: &mut Conn) -> Attempt<()> {
-    let lock = format!(
-        "SELECT epoch FROM epochs ORDER BY epoch{}",
-        dialect::FOR_UPDATE
-    );
+    let lock = format!("SELECT epoch FROM epochs ORDER BY epoch{}", dialect::FOR_UPDATE);
     sqlx::query(AssertSqlSafe(lock)).fetch_all(conn).await?;
     Ok(())
 }
@@ -156,8 +149,7 @@ async fn find_keys(conn: &mut Conn, account: &AccountSid, keys: &[KeyId]) -> Att
 }
 
 async fn list_keys_in_epoch(conn: &mut Conn, epoch: u64, limit: u32) -> Attempt<Vec<KeyRow>> {
-    let select =
-        format!("SELECT {KEY} FROM data_keys WHERE epoch = $1 ORDER BY account, key LIMIT $2");
+    let select = format!("SELECT {KEY} FROM data_keys WHERE epoch = $1 ORDER BY account, key LIMIT $2");
     let rows = sqlx::query(AssertSqlSafe(select))
         .bind(query::stored(epoch))
         .bind(i64::from(limit))

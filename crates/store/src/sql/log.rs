@@ -32,10 +32,9 @@ pub(super) async fn append_body(
     at: Option<TimeUs>,
     body: &[u8],
 ) -> Attempt<u64> {
-    let index: i64 =
-        sqlx::query_scalar("UPDATE log_state SET size = size + 1 WHERE id = 1 RETURNING size - 1")
-            .fetch_one(&mut *conn)
-            .await?;
+    let index: i64 = sqlx::query_scalar("UPDATE log_state SET size = size + 1 WHERE id = 1 RETURNING size - 1")
+        .fetch_one(&mut *conn)
+        .await?;
     sqlx::query("INSERT INTO log (leaf, account, at, body) VALUES ($1, $2, $3, $4)")
         .bind(index)
         .bind(account.map(AccountSid::as_str))
@@ -67,10 +66,7 @@ pub(super) async fn insert_destruction(
 
 /// The log's size, which stays so until the end of the transaction.
 pub(super) async fn lock_size(conn: &mut Conn) -> Attempt<u64> {
-    let select = format!(
-        "SELECT size FROM log_state WHERE id = 1{}",
-        dialect::FOR_UPDATE
-    );
+    let select = format!("SELECT size FROM log_state WHERE id = 1{}", dialect::FOR_UPDATE);
     let row = sqlx::query(AssertSqlSafe(select)).fetch_one(conn).await?;
     query::count(&row, 0)
 }
@@ -93,12 +89,7 @@ pub(super) async fn execute_ping(backend: &Backend) -> Result<()> {
     wrote.map(|_| ())
 }
 
-async fn append_leaf(
-    conn: &mut Conn,
-    account: Option<&AccountSid>,
-    at: TimeUs,
-    leaf: &NewLeaf,
-) -> Attempt<u64> {
+async fn append_leaf(conn: &mut Conn, account: Option<&AccountSid>, at: TimeUs, leaf: &NewLeaf) -> Attempt<u64> {
     let index = append(conn, account, Some(at), leaf).await?;
     if let Some(account) = account.filter(|_| !leaf.statement.is_empty()) {
         insert_destruction(conn, account, index, at, &leaf.statement, Some(at)).await?;
@@ -157,14 +148,19 @@ async fn list_destructions(
     rows.iter().map(read_destruction).collect()
 }
 
+async fn list_unpurged(conn: &mut Conn, limit: u32) -> Attempt<Vec<DestructionRow>> {
+    let select =
+        format!("SELECT {DESTRUCTION} FROM destructions AS d WHERE d.purged_at IS NULL ORDER BY d.leaf LIMIT $1");
+    let rows = sqlx::query(AssertSqlSafe(select))
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(read_destruction).collect()
+}
+
 #[async_trait]
 impl Log for Backend {
-    async fn append_leaf(
-        &self,
-        account: Option<&AccountSid>,
-        at: TimeUs,
-        leaf: &NewLeaf,
-    ) -> Result<u64> {
+    async fn append_leaf(&self, account: Option<&AccountSid>, at: TimeUs, leaf: &NewLeaf) -> Result<u64> {
         transact!(self, |conn| append_leaf(conn, account, at, leaf))
     }
 
@@ -189,13 +185,11 @@ impl Log for Backend {
         read!(self, |conn| list_destructions(conn, account, before, limit))
     }
 
-    async fn replay(
-        &self,
-        first: u64,
-        leaves: &[Vec<u8>],
-        shreds: &[KeyId],
-        at: TimeUs,
-    ) -> Result<u64> {
+    async fn list_unpurged(&self, limit: u32) -> Result<Vec<DestructionRow>> {
+        read!(self, |conn| list_unpurged(conn, limit))
+    }
+
+    async fn replay(&self, first: u64, leaves: &[Vec<u8>], shreds: &[KeyId], at: TimeUs) -> Result<u64> {
         transact!(self, LONG, |conn| replay::execute_replay(
             conn, first, leaves, shreds, at
         ))

@@ -76,9 +76,7 @@ use read;
 
 /// Gives up waiting after `limit`.
 async fn within<T>(limit: Duration, work: impl Future<Output = Attempt<T>>) -> Attempt<T> {
-    tokio::time::timeout(limit, work)
-        .await
-        .unwrap_or(Err(Failure::Stalled))
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(Failure::Stalled))
 }
 
 fn is_passing(failure: &Failure) -> bool {
@@ -110,10 +108,7 @@ impl Catalog for Backend {
     async fn compact(&self) -> Result<()> {
         let tables: Vec<&str> = schema::TABLES.iter().map(|table| table.name).collect();
         let work = dialect::compact(self.writing(), &tables);
-        if within(LONG * self.patience(), work)
-            .await
-            .map_err(into_error)?
-        {
+        if within(LONG * self.patience(), work).await.map_err(into_error)? {
             return Ok(());
         }
         Err(StoreError::Unavailable {

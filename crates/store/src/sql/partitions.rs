@@ -7,15 +7,15 @@ use callvault_core::{AccountSid, Class, Day, KeyId, ObjectId, Sid, TimeUs};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Attempt, Backend, Builder, Conn, LONG, Result, Row, append, commit, dialect, garbage, keys,
-    query, read, shred, transact,
+    Attempt, Backend, Builder, Conn, LONG, Result, Row, append, commit, dialect, garbage, keys, query, read, shred,
+    transact,
 };
 use crate::{
     Partitions,
     failure::{conflict, damaged},
     rows::{
-        GarbageRow, JobRow, KeyRow, LooseRow, NewLeaf, Packed, PartitionRef, PartitionRow,
-        RewriteCommit, SealCommit, SegmentInsert, SegmentRow, Shred, Tombstone,
+        GarbageRow, JobRow, KeyRow, LooseRow, NewLeaf, Packed, PartitionRef, PartitionRow, RewriteCommit, SealCommit,
+        SegmentInsert, SegmentRow, Shred, Tombstone,
     },
 };
 
@@ -32,8 +32,7 @@ pub(super) fn read_partition(row: &Row) -> Attempt<PartitionRow> {
             .try_get::<&str, _>(1)?
             .parse()
             .map_err(|_| damaged("a partition has an unknown class"))?,
-        day: Day(i32::try_from(row.try_get::<i64, _>(2)?)
-            .map_err(|_| damaged("a day is out of range"))?),
+        day: Day(i32::try_from(row.try_get::<i64, _>(2)?).map_err(|_| damaged("a day is out of range"))?),
         key: query::key(row, 3)?,
         version: row.try_get(4)?,
         loose_rows: query::count(row, 5)?,
@@ -48,19 +47,11 @@ pub(super) fn read_partition(row: &Row) -> Attempt<PartitionRow> {
 
 /// How partitions are sorted wherever several are locked, so that no two transactions wait for each other.
 pub(super) fn sort_key(partition: &PartitionRef) -> (&str, &'static str, i32) {
-    (
-        partition.account.as_str(),
-        partition.class.as_str(),
-        partition.day.0,
-    )
+    (partition.account.as_str(), partition.class.as_str(), partition.day.0)
 }
 
 /// The partitions among those asked for that exist, whatever their key, in the order of [`sort_key`].
-async fn fetch_partitions(
-    conn: &mut Conn,
-    sorted: &[&PartitionRef],
-    lock: &str,
-) -> Attempt<Vec<PartitionRow>> {
+async fn fetch_partitions(conn: &mut Conn, sorted: &[&PartitionRef], lock: &str) -> Attempt<Vec<PartitionRow>> {
     let mut found = Vec::with_capacity(sorted.len());
     for portion in query::by_portion(sorted) {
         let mut select = Builder::new(format!("SELECT {PARTITION} FROM ("));
@@ -100,9 +91,8 @@ pub(super) async fn lock_partitions<'r>(
     let sorted = sorted_once(partitions.clone());
     let found = fetch_partitions(conn, &sorted, dialect::FOR_UPDATE_OF_P).await?;
     for partition in partitions {
-        let place = found.binary_search_by(|row| {
-            (row.account.as_str(), row.class.as_str(), row.day.0).cmp(&sort_key(partition))
-        });
+        let place = found
+            .binary_search_by(|row| (row.account.as_str(), row.class.as_str(), row.day.0).cmp(&sort_key(partition)));
         match place.ok().and_then(|place| found.get(place)) {
             Some(row) if row.key == partition.key => {}
             _ => return Err(conflict("a partition")),
@@ -112,10 +102,7 @@ pub(super) async fn lock_partitions<'r>(
 }
 
 /// Returns the partitions in the order asked for, or nothing when some do not exist.
-async fn find_opened(
-    conn: &mut Conn,
-    new: &[(PartitionRef, KeyRow)],
-) -> Attempt<Option<Vec<PartitionRow>>> {
+async fn find_opened(conn: &mut Conn, new: &[(PartitionRef, KeyRow)]) -> Attempt<Option<Vec<PartitionRow>>> {
     let sorted = sorted_once(new.iter().map(|(partition, _)| partition));
     let found = fetch_partitions(conn, &sorted, "").await?;
     Ok(new
@@ -129,10 +116,7 @@ async fn find_opened(
         .collect())
 }
 
-async fn create_partitions(
-    conn: &mut Conn,
-    new: &[(PartitionRef, KeyRow)],
-) -> Attempt<Vec<PartitionRow>> {
+async fn create_partitions(conn: &mut Conn, new: &[(PartitionRef, KeyRow)]) -> Attempt<Vec<PartitionRow>> {
     if let Some(opened) = find_opened(conn, new).await? {
         return Ok(opened);
     }
@@ -153,10 +137,7 @@ async fn create_partitions(
         .collect();
     missing.sort_by_key(|(partition, _)| sort_key(partition));
     missing.dedup_by_key(|(partition, _)| sort_key(partition));
-    let accounts: BTreeSet<&AccountSid> = missing
-        .iter()
-        .map(|(partition, _)| &partition.account)
-        .collect();
+    let accounts: BTreeSet<&AccountSid> = missing.iter().map(|(partition, _)| &partition.account).collect();
     for account in accounts {
         query::require_open_account(conn, account).await?;
     }
@@ -188,28 +169,15 @@ async fn create_partitions(
         .map(|(_, key)| key.clone())
         .collect();
     keys::insert_keys(conn, &new_keys).await?;
-    find_opened(conn, new)
-        .await?
-        .ok_or_else(|| conflict("a partition"))
+    find_opened(conn, new).await?.ok_or_else(|| conflict("a partition"))
 }
 
-async fn list(
-    conn: &mut Conn,
-    rest: &str,
-    bind: &[&(dyn Bound + Sync)],
-) -> Attempt<Vec<PartitionRow>> {
-    let mut select = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {PARTITION} FROM partitions AS p {rest}"
-    )));
+async fn list(conn: &mut Conn, rest: &str, bind: &[&(dyn Bound + Sync)]) -> Attempt<Vec<PartitionRow>> {
+    let mut select = sqlx::query(AssertSqlSafe(format!("SELECT {PARTITION} FROM partitions AS p {rest}")));
     for value in bind {
         select = value.bind(select);
     }
-    select
-        .fetch_all(conn)
-        .await?
-        .iter()
-        .map(read_partition)
-        .collect()
+    select.fetch_all(conn).await?.iter().map(read_partition).collect()
 }
 
 type Query<'q> = sqlx::query::Query<'q, super::Db, <super::Db as sqlx::Database>::Arguments>;
@@ -231,12 +199,7 @@ impl Bound for &str {
     }
 }
 
-async fn list_unsealed(
-    conn: &mut Conn,
-    min_rows: u64,
-    before: Day,
-    limit: u32,
-) -> Attempt<Vec<PartitionRow>> {
+async fn list_unsealed(conn: &mut Conn, min_rows: u64, before: Day, limit: u32) -> Attempt<Vec<PartitionRow>> {
     let (min_rows, limit) = (query::stored(min_rows), i64::from(limit));
     let large = "WHERE p.loose_rows > 0 AND p.loose_rows >= $1 ORDER BY p.loose_rows DESC LIMIT $2";
     let mut found = list(conn, large, &[&min_rows, &limit]).await?;
@@ -267,11 +230,7 @@ async fn list_loose(conn: &mut Conn, partition: &PartitionRef) -> Attempt<Vec<Lo
     rows.iter().map(read_loose).collect()
 }
 
-async fn find_loose(
-    conn: &mut Conn,
-    partition: &PartitionRef,
-    sid: Sid,
-) -> Attempt<Option<LooseRow>> {
+async fn find_loose(conn: &mut Conn, partition: &PartitionRef, sid: Sid) -> Attempt<Option<LooseRow>> {
     let select = "SELECT sid, at, body FROM loose WHERE account = $1 AND key = $2 AND sid = $3";
     let row = sqlx::query(select)
         .bind(partition.account.as_str())
@@ -290,9 +249,8 @@ pub(super) async fn insert_segments(
     segments: &[&SegmentRow],
 ) -> Attempt<()> {
     for portion in query::portions(segments, SEGMENT_PORTION) {
-        let mut insert = Builder::new(
-            "INSERT INTO segments (account, key, segment, rows, bytes, min_at, max_at, body, locator) ",
-        );
+        let mut insert =
+            Builder::new("INSERT INTO segments (account, key, segment, rows, bytes, min_at, max_at, body, locator) ");
         insert.push_values(portion, |mut values, segment| {
             values
                 .push_bind(account.as_str())
@@ -367,12 +325,7 @@ impl Partitions for Backend {
         transact!(self, |conn| create_partitions(conn, new))
     }
 
-    async fn find_partition(
-        &self,
-        account: &AccountSid,
-        class: Class,
-        day: Day,
-    ) -> Result<Option<PartitionRow>> {
+    async fn find_partition(&self, account: &AccountSid, class: Class, day: Day) -> Result<Option<PartitionRow>> {
         let rest = "WHERE p.account = $1 AND p.class = $2 AND p.day = $3";
         let found: Result<Vec<PartitionRow>> = read!(self, |conn| list(
             conn,
@@ -382,14 +335,8 @@ impl Partitions for Backend {
         Ok(found?.pop())
     }
 
-    async fn list_partitions(
-        &self,
-        account: &AccountSid,
-        class: Class,
-        days: Range<Day>,
-    ) -> Result<Vec<PartitionRow>> {
-        let rest =
-            "WHERE p.account = $1 AND p.class = $2 AND p.day >= $3 AND p.day < $4 ORDER BY p.day";
+    async fn list_partitions(&self, account: &AccountSid, class: Class, days: Range<Day>) -> Result<Vec<PartitionRow>> {
+        let rest = "WHERE p.account = $1 AND p.class = $2 AND p.day >= $3 AND p.day < $4 ORDER BY p.day";
         let (from, to) = (i64::from(days.start.0), i64::from(days.end.0));
         read!(self, |conn| list(
             conn,
@@ -398,12 +345,7 @@ impl Partitions for Backend {
         ))
     }
 
-    async fn list_partitions_before(
-        &self,
-        class: Class,
-        before: Day,
-        limit: u32,
-    ) -> Result<Vec<PartitionRow>> {
+    async fn list_partitions_before(&self, class: Class, before: Day, limit: u32) -> Result<Vec<PartitionRow>> {
         let rest = "WHERE p.class = $1 AND p.day < $2 ORDER BY p.day, p.account LIMIT $3";
         read!(self, |conn| list(
             conn,
@@ -412,22 +354,13 @@ impl Partitions for Backend {
         ))
     }
 
-    async fn list_unsealed(
-        &self,
-        min_rows: u64,
-        before: Day,
-        limit: u32,
-    ) -> Result<Vec<PartitionRow>> {
+    async fn list_unsealed(&self, min_rows: u64, before: Day, limit: u32) -> Result<Vec<PartitionRow>> {
         read!(self, |conn| list_unsealed(conn, min_rows, before, limit))
     }
 
     async fn list_tombstoned(&self, until: TimeUs, limit: u32) -> Result<Vec<PartitionRow>> {
         let rest = "WHERE p.oldest_tombstone_at <= $1 ORDER BY p.oldest_tombstone_at LIMIT $2";
-        read!(self, |conn| list(
-            conn,
-            rest,
-            &[&until.0, &i64::from(limit)]
-        ))
+        read!(self, |conn| list(conn, rest, &[&until.0, &i64::from(limit)]))
     }
 
     async fn list_fragmented(&self, segments: u64, limit: u32) -> Result<Vec<PartitionRow>> {
@@ -439,11 +372,7 @@ impl Partitions for Backend {
         ))
     }
 
-    async fn append_loose(
-        &self,
-        at: TimeUs,
-        rows: &[(PartitionRef, LooseRow)],
-    ) -> Result<Vec<bool>> {
+    async fn append_loose(&self, at: TimeUs, rows: &[(PartitionRef, LooseRow)]) -> Result<Vec<bool>> {
         transact!(self, LONG, |conn| append::execute_append(conn, at, rows))
     }
 
@@ -463,11 +392,7 @@ impl Partitions for Backend {
         read!(self, |conn| list_tombstones(conn, partition))
     }
 
-    async fn insert_segments(
-        &self,
-        segments: &[SegmentInsert],
-        progress: Option<&JobRow>,
-    ) -> Result<()> {
+    async fn insert_segments(&self, segments: &[SegmentInsert], progress: Option<&JobRow>) -> Result<()> {
         transact!(self, LONG, |conn| append::execute_insert_segments(
             conn, segments, progress
         ))
@@ -481,15 +406,17 @@ impl Partitions for Backend {
         transact!(self, LONG, |conn| commit::execute_rewrite(conn, rewrite))
     }
 
-    async fn erase(
-        &self,
-        account: &AccountSid,
-        rows: &[(PartitionRef, Tombstone)],
-        leaf: &NewLeaf,
-    ) -> Result<u64> {
-        transact!(self, LONG, |conn| append::execute_erase(
-            conn, account, rows, leaf
-        ))
+    async fn erase(&self, account: &AccountSid, rows: &[(PartitionRef, Tombstone)], leaf: &NewLeaf) -> Result<u64> {
+        transact!(self, LONG, |conn| append::execute_erase(conn, account, rows, leaf))
+    }
+
+    async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()> {
+        let hidden: Result<Vec<PartitionRow>> = transact!(self, LONG, |conn| append::execute_hide(conn, rows));
+        hidden.map(|_| ())
+    }
+
+    async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()> {
+        transact!(self, LONG, |conn| append::execute_hide(conn, rows))
     }
 
     async fn shred(&self, shred: &Shred) -> Result<u64> {
@@ -507,9 +434,7 @@ impl Partitions for Backend {
     }
 
     async fn drop_garbage(&self, ids: &[i64], at: TimeUs) -> Result<()> {
-        transact!(self, LONG, |conn| garbage::execute_drop_garbage(
-            conn, ids, at
-        ))
+        transact!(self, LONG, |conn| garbage::execute_drop_garbage(conn, ids, at))
     }
 
     async fn stage_objects(&self, names: &[String], at: TimeUs) -> Result<()> {
@@ -517,9 +442,7 @@ impl Partitions for Backend {
     }
 
     async fn list_staged(&self, before: TimeUs, limit: u32) -> Result<Vec<String>> {
-        transact!(self, |conn| garbage::execute_list_staged(
-            conn, before, limit
-        ))
+        transact!(self, |conn| garbage::execute_list_staged(conn, before, limit))
     }
 
     async fn unstage_objects(&self, names: &[String]) -> Result<()> {

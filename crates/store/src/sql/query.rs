@@ -114,10 +114,7 @@ mod tests {
         let items: Vec<usize> = (0..1_337).collect();
         let lengths: Vec<usize> = by_portion(&items).map(<[usize]>::len).collect();
         assert_eq!(lengths, [512, 512, 256, 32, 16, 8, 1]);
-        assert_eq!(
-            by_portion(&items).flatten().copied().collect::<Vec<_>>(),
-            items
-        );
+        assert_eq!(by_portion(&items).flatten().copied().collect::<Vec<_>>(), items);
         assert_eq!(by_portion::<u8>(&[]).count(), 0);
     }
 }

@@ -22,9 +22,7 @@ fn read_recording(row: &Row) -> Attempt<RecordingRow> {
     Ok(RecordingRow {
         account: query::account(row, 0)?,
         sid: Sid(query::bytes16(row, 1)?),
-        call_sid: call_sid
-            .map_err(|_| damaged("an id has another length"))?
-            .map(Sid),
+        call_sid: call_sid.map_err(|_| damaged("an id has another length"))?.map(Sid),
         at: TimeUs(row.try_get(3)?),
         kept_since: TimeUs(row.try_get(4)?),
         key: query::key(row, 5)?,
@@ -68,23 +66,11 @@ async fn insert_recording(conn: &mut Conn, recording: &RecordingRow, key: &KeyRo
         .bind(query::stored(recording.bytes))
         .execute(&mut *conn)
         .await?;
-    garbage::take_over(
-        conn,
-        &[object_names::recording(
-            &recording.account,
-            recording.object,
-        )],
-    )
-    .await
+    garbage::take_over(conn, &[object_names::recording(&recording.account, recording.object)]).await
 }
 
-async fn find_recording(
-    conn: &mut Conn,
-    account: &AccountSid,
-    sid: Sid,
-) -> Attempt<Option<RecordingRow>> {
-    let select =
-        format!("SELECT {RECORDING} FROM recordings AS r WHERE r.account = $1 AND r.sid = $2");
+async fn find_recording(conn: &mut Conn, account: &AccountSid, sid: Sid) -> Attempt<Option<RecordingRow>> {
+    let select = format!("SELECT {RECORDING} FROM recordings AS r WHERE r.account = $1 AND r.sid = $2");
     let row = sqlx::query(AssertSqlSafe(select))
         .bind(account.as_str())
         .bind(&sid.0[..])
@@ -127,11 +113,7 @@ pub(super) fn plan_list(account: &AccountSid, wanted: &RecordingQuery) -> Builde
         } else {
             " AND (r.at, r.sid) > ("
         });
-        select
-            .push_bind(at.0)
-            .push(", ")
-            .push_bind(&sid.0[..])
-            .push(")");
+        select.push_bind(at.0).push(", ").push_bind(&sid.0[..]).push(")");
     }
     let order = if wanted.newest_first {
         "r.at DESC, r.sid DESC"
@@ -144,25 +126,17 @@ pub(super) fn plan_list(account: &AccountSid, wanted: &RecordingQuery) -> Builde
     select
 }
 
-async fn list_recordings(
-    conn: &mut Conn,
-    account: &AccountSid,
-    wanted: &RecordingQuery,
-) -> Attempt<Vec<RecordingRow>> {
+async fn list_recordings(conn: &mut Conn, account: &AccountSid, wanted: &RecordingQuery) -> Attempt<Vec<RecordingRow>> {
     let rows = plan_list(account, wanted).build().fetch_all(conn).await?;
     rows.iter().map(read_recording).collect()
 }
 
 async fn list_recording_days(conn: &mut Conn, account: &AccountSid) -> Attempt<Vec<RecordingDay>> {
     let select = "SELECT day, count, bytes FROM recording_days WHERE account = $1 ORDER BY day";
-    let rows = sqlx::query(select)
-        .bind(account.as_str())
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(select).bind(account.as_str()).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
-            let day = i32::try_from(row.try_get::<i64, _>(0)?)
-                .map_err(|_| damaged("a day is out of range"))?;
+            let day = i32::try_from(row.try_get::<i64, _>(0)?).map_err(|_| damaged("a day is out of range"))?;
             Ok(RecordingDay {
                 day: Day(day),
                 count: query::count(row, 1)?,
@@ -182,11 +156,7 @@ impl Recordings for Backend {
         read!(self, |conn| find_recording(conn, account, sid))
     }
 
-    async fn list_recordings(
-        &self,
-        account: &AccountSid,
-        query: &RecordingQuery,
-    ) -> Result<Vec<RecordingRow>> {
+    async fn list_recordings(&self, account: &AccountSid, query: &RecordingQuery) -> Result<Vec<RecordingRow>> {
         read!(self, |conn| list_recordings(conn, account, query))
     }
 

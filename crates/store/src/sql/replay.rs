@@ -72,11 +72,7 @@ async fn find_named(conn: &mut Conn, shreds: &[KeyId]) -> Attempt<BTreeMap<Accou
     Ok(named)
 }
 
-async fn find_recordings(
-    conn: &mut Conn,
-    account: &AccountSid,
-    keys: &[KeyId],
-) -> Attempt<Vec<(Sid, KeyId)>> {
+async fn find_recordings(conn: &mut Conn, account: &AccountSid, keys: &[KeyId]) -> Attempt<Vec<(Sid, KeyId)>> {
     let mut found = Vec::with_capacity(keys.len());
     for portion in query::by_portion(keys) {
         let mut select = Builder::new("SELECT sid, key FROM recordings WHERE account = ");

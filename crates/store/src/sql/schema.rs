@@ -147,12 +147,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "tombstones",
-        columns: &[
-            ("account", Text),
-            ("key", Bytes),
-            ("sid", Bytes),
-            ("at", Number),
-        ],
+        columns: &[("account", Text), ("key", Bytes), ("sid", Bytes), ("at", Number)],
         order: "account, key, sid",
     },
     Table {
@@ -174,22 +169,12 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "recording_days",
-        columns: &[
-            ("account", Text),
-            ("day", Number),
-            ("count", Number),
-            ("bytes", Number),
-        ],
+        columns: &[("account", Text), ("day", Number), ("count", Number), ("bytes", Number)],
         order: "account, day",
     },
     Table {
         name: "log",
-        columns: &[
-            ("leaf", Number),
-            ("account", Text),
-            ("at", Number),
-            ("body", Bytes),
-        ],
+        columns: &[("leaf", Number), ("account", Text), ("at", Number), ("body", Bytes)],
         order: "leaf",
     },
     Table {
@@ -205,12 +190,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "erasures",
-        columns: &[
-            ("account", Text),
-            ("leaf", Number),
-            ("key", Bytes),
-            ("via", Number),
-        ],
+        columns: &[("account", Text), ("leaf", Number), ("key", Bytes), ("via", Number)],
         order: "account, leaf, key",
     },
     Table {
@@ -270,26 +250,21 @@ async fn migrate(conn: &mut Conn) -> Attempt<()> {
     }
     let version = version.unwrap_or(0);
     if version > VERSION {
-        let reason = format!(
-            "its schema has version {version}, this program knows {VERSION}: use a newer program"
-        );
+        let reason = format!("its schema has version {version}, this program knows {VERSION}: use a newer program");
         return Err(StoreError::Damaged {
             store: "catalog",
             reason,
         }
         .into());
     }
-    let applied =
-        usize::try_from(version).map_err(|_| damaged("its schema's version is negative"))?;
+    let applied = usize::try_from(version).map_err(|_| damaged("its schema's version is negative"))?;
     for script in SCRIPTS.iter().skip(applied) {
         let script = script
             .replace("{bytes}", dialect::BYTES)
             .replace("{text}", dialect::TEXT)
             .replace("{serial}", dialect::SERIAL)
             .replace("{keyed}", dialect::KEYED);
-        sqlx::raw_sql(AssertSqlSafe(script))
-            .execute(&mut *conn)
-            .await?;
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *conn).await?;
     }
     sqlx::query("UPDATE schema_version SET version = $1")
         .bind(VERSION)

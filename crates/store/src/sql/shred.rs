@@ -11,22 +11,14 @@ use crate::{catalog::object_names, failure::conflict, rows::Shred};
 /// Destroys keys and the entries they opened.
 pub(super) async fn execute_shred(conn: &mut Conn, shred: &Shred) -> Attempt<u64> {
     let account = &shred.account;
-    if shred
-        .partitions
-        .iter()
-        .any(|partition| partition.account != *account)
-    {
+    if shred.partitions.iter().any(|partition| partition.account != *account) {
         return Err(conflict("a partition of another account"));
     }
     if let Some(key) = shred.account_key {
         lock_account(conn, account, key).await?;
     }
     partitions::lock_partitions(conn, shred.partitions.iter()).await?;
-    let partition_keys: Vec<KeyId> = shred
-        .partitions
-        .iter()
-        .map(|partition| partition.key)
-        .collect();
+    let partition_keys: Vec<KeyId> = shred.partitions.iter().map(|partition| partition.key).collect();
     let recording_keys = shred.recordings.iter().map(|(_, key)| *key);
     let keys: Vec<KeyId> = partition_keys
         .iter()
@@ -45,15 +37,7 @@ pub(super) async fn execute_shred(conn: &mut Conn, shred: &Shred) -> Attempt<u64
     garbage::insert_objects(conn, account, Some(index), &objects).await?;
     let nothing_left = partition_keys.is_empty() && objects.is_empty();
     let purged_at = nothing_left.then_some(shred.at);
-    log::insert_destruction(
-        conn,
-        account,
-        index,
-        shred.at,
-        &shred.leaf.statement,
-        purged_at,
-    )
-    .await?;
+    log::insert_destruction(conn, account, index, shred.at, &shred.leaf.statement, purged_at).await?;
     Ok(index)
 }
 
@@ -67,19 +51,13 @@ async fn lock_account(conn: &mut Conn, account: &AccountSid, key: KeyId) -> Atte
         .fetch_optional(conn)
         .await?;
     match row {
-        Some(row) if query::key(&row, 0)? == key && row.try_get::<Option<i64>, _>(1)?.is_none() => {
-            Ok(())
-        }
+        Some(row) if query::key(&row, 0)? == key && row.try_get::<Option<i64>, _>(1)?.is_none() => Ok(()),
         _ => Err(conflict("an account")),
     }
 }
 
 /// Deletes keys, all of which must be there.
-pub(super) async fn delete_keys(
-    conn: &mut Conn,
-    account: &AccountSid,
-    keys: &[KeyId],
-) -> Attempt<()> {
+pub(super) async fn delete_keys(conn: &mut Conn, account: &AccountSid, keys: &[KeyId]) -> Attempt<()> {
     let mut sorted = keys.to_vec();
     sorted.sort_unstable();
     let mut gone = 0;
@@ -97,11 +75,7 @@ pub(super) async fn delete_keys(
 }
 
 /// Deletes the entries of partitions with these keys.
-pub(super) async fn delete_partitions(
-    conn: &mut Conn,
-    account: &AccountSid,
-    keys: &[KeyId],
-) -> Attempt<()> {
+pub(super) async fn delete_partitions(conn: &mut Conn, account: &AccountSid, keys: &[KeyId]) -> Attempt<()> {
     for portion in query::by_portion(keys) {
         let mut delete = Builder::new("DELETE FROM partitions WHERE account = ");
         delete.push_bind(account.as_str()).push(" AND key IN ");
@@ -129,10 +103,7 @@ pub(super) async fn delete_recordings(
             if expected.get(&Sid(query::bytes16(&row, 0)?)) != Some(&query::key(&row, 1)?) {
                 return Err(conflict("a recording"));
             }
-            objects.push(object_names::recording(
-                account,
-                ObjectId(query::bytes16(&row, 2)?),
-            ));
+            objects.push(object_names::recording(account, ObjectId(query::bytes16(&row, 2)?)));
             let (count, bytes) = days.entry(TimeUs(row.try_get(3)?).day().0).or_default();
             *count += 1;
             *bytes += row.try_get::<i64, _>(4)?;
@@ -173,27 +144,18 @@ async fn close_account(conn: &mut Conn, account: &AccountSid, at: TimeUs) -> Att
 }
 
 /// Removes an account's tokens, holds and jobs, clears its policy and marks it closed.
-pub(super) async fn strip_account(
-    conn: &mut Conn,
-    account: &AccountSid,
-    at: TimeUs,
-) -> Attempt<()> {
+pub(super) async fn strip_account(conn: &mut Conn, account: &AccountSid, at: TimeUs) -> Attempt<()> {
     for delete in [
         "DELETE FROM tokens WHERE account = $1",
         "DELETE FROM holds WHERE account = $1",
         "DELETE FROM jobs WHERE account = $1",
     ] {
-        sqlx::query(delete)
-            .bind(account.as_str())
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query(delete).bind(account.as_str()).execute(&mut *conn).await?;
     }
-    sqlx::query(
-        "UPDATE accounts SET policy = '', version = version + 1, closed_at = $1 WHERE account = $2",
-    )
-    .bind(at.0)
-    .bind(account.as_str())
-    .execute(conn)
-    .await?;
+    sqlx::query("UPDATE accounts SET policy = '', version = version + 1, closed_at = $1 WHERE account = $2")
+        .bind(at.0)
+        .bind(account.as_str())
+        .execute(conn)
+        .await?;
     Ok(())
 }

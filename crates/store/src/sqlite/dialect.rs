@@ -51,9 +51,7 @@ pub(super) fn meaning_of_code(code: &str, message: &str) -> Meaning {
 /// Gives free pages back, and leaves an empty write-ahead log.
 pub(super) async fn compact(writer: &Pool<Db>, _tables: &[&str]) -> Result<bool, Failure> {
     let mut conn = writer.acquire().await?;
-    sqlx::query("PRAGMA incremental_vacuum")
-        .fetch_all(&mut *conn)
-        .await?;
+    sqlx::query("PRAGMA incremental_vacuum").fetch_all(&mut *conn).await?;
     let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)")
         .fetch_one(&mut *conn)
         .await?;

@@ -1,0 +1,9 @@
+//! The catalog suite's cases.
+
+pub mod basics;
+pub mod dumps;
+pub mod jobs;
+pub mod keys;
+pub mod partitions;
+pub mod recordings;
+pub mod shreds;
