@@ -111,7 +111,7 @@ struct ConfigFile {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct RegionFile {
-    url: Option<Url>,
+    url: Option<String>,
     #[serde(default)]
     elsewhere: bool,
     listen: Option<SocketAddr>,
@@ -204,12 +204,14 @@ fn resolve(
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return Err(value(format!("regions.{name}"), "a region's name has the characters a-z, 0-9 and -"));
     }
+    let url = file.url.map(|text| text.parse::<Url>().map_err(|_| value(key("url"), "expected https://HOST")));
+    let url = url.transpose()?;
     if file.elsewhere {
-        let url = file.url.ok_or_else(|| value(key("url"), "a region elsewhere needs the address of its door"))?;
+        let url = url.ok_or_else(|| value(key("url"), "a region elsewhere needs the address of its door"))?;
         return Ok(Region { name, url, here: None });
     }
     let listen = file.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
-    let url = match file.url {
+    let url = match url {
         Some(url) if url.scheme() == "https" => url,
         Some(_) => return Err(value(key("url"), "must begin with https://; plain HTTP never serves data")),
         None => format!("https://{listen}").parse().map_err(|_| value(key("url"), "set the address of the door"))?,

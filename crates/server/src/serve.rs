@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{ServiceExt, extract::Request};
+use axum::{Router, body::Body};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use tower::{Layer, util::MapRequestLayer};
 
@@ -91,13 +91,15 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         let listener = std::net::TcpListener::bind(here.listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let app = MapRequestLayer::new(lower_path as fn(Request) -> Request).layer(api::router(Arc::clone(&door)));
+        // The outer router only turns the connection's body into the inner one's.
+        let lowered = MapRequestLayer::new(lower_path::<Body>).layer(api::router(Arc::clone(&door)));
+        let app = Router::new().fallback_service(lowered);
         let acceptor =
             axum_server::tls_rustls::RustlsAcceptor::new(RustlsConfig::from_config(Arc::clone(&identity.config)))
                 .handshake_timeout(HANDSHAKE);
         let server = axum_server::from_tcp(listener).map_err(failed)?.acceptor(acceptor).handle(handle.clone());
         tasks.spawn(async move {
-            if let Err(error) = server.serve(ServiceExt::<Request>::into_make_service(app)).await {
+            if let Err(error) = server.serve(app.into_make_service()).await {
                 tracing::error!(%error, "listener ended");
             }
         });

@@ -39,7 +39,7 @@ impl Keys {
             Self::Status { region } => status(site, out, &region).await,
             Self::Rotate { region } => {
                 let vault = site.open_vault(&region).await?;
-                let report = vault.rotate_keys().await?;
+                let report = vault.keys().rotate(vault.now()).await?;
                 out.show(&report, || {
                     format!(
                         "{} epochs begun, {} keys wrapped anew, {} epochs destroyed",

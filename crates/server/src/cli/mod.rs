@@ -20,7 +20,8 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use callvault_app::{VaultError, core::AccountSid};
 use clap::{Parser, Subcommand};
 
-pub use output::Output;
+pub use output::{Output, show_bytes, show_count};
+pub(crate) use running::start_log;
 
 use crate::{
     clock::SystemClock,

@@ -193,7 +193,7 @@ fn check_log(folder: &std::path::Path, key: &str, earlier: impl Iterator<Item = 
             return Err(format!("the log was cut: it had {} entries and has {}", old.size, newest.size));
         }
         let proof = prove_consistency(old.size, newest.size, &reader).map_err(|error| error.to_string())?;
-        verify_consistency(old.size, newest.size, &old.root, &newest.root, &proof)
+        verify_consistency(old.size, &old.root, newest.size, &newest.root, &proof)
             .map_err(|error| format!("the log does not continue what it was: {error}"))?;
     }
     Ok(newest.size)

@@ -31,8 +31,9 @@ use crate::{
 pub async fn get(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path((_, sid)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
 ) -> Answer<Json<CallBody>> {
+    let (_, sid) = place;
     match get_one(&door, &caller, Class::Call, &sid).await? {
         Record::Call(call) => Ok(Json(CallBody::from(&call))),
         _ => Err(Problem::not_found("call")),

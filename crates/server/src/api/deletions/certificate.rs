@@ -32,8 +32,9 @@ use crate::{
 pub async fn certificate(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path((_, index)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
 ) -> Answer<impl IntoResponse> {
+    let (_, index) = place;
     let index = index.parse().map_err(|_| Problem::not_found("certificate"))?;
     let text = door.vault.certificate(&caller.account, index).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text))

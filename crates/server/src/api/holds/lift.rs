@@ -32,8 +32,9 @@ use crate::{
 pub async fn lift(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path((_, id)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
 ) -> Answer<StatusCode> {
+    let (_, id) = place;
     caller.check_compliance()?;
     let id = id.parse().map_err(|_| Problem::not_found("hold in force"))?;
     door.vault.lift_hold(&caller.account, id).await?;

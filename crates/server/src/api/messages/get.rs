@@ -31,8 +31,9 @@ use crate::{
 pub async fn get(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path((_, sid)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
 ) -> Answer<Json<MessageBody>> {
+    let (_, sid) = place;
     match get_one(&door, &caller, Class::Message, &sid).await? {
         Record::Message(message) => Ok(Json(MessageBody::from(&message))),
         _ => Err(Problem::not_found("message")),

@@ -38,9 +38,10 @@ use crate::{
 pub async fn audio(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path((_, sid)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    let (_, sid) = place;
     let sid = parse_sid(&sid, "recording")?;
     let view = door.vault.get_recording(&caller.account, sid, caller.reader()).await?;
     let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());

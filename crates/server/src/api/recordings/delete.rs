@@ -53,10 +53,11 @@ pub struct Deleted {
 pub async fn delete(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path((_, text)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
     mut params: Params,
     headers: HeaderMap,
 ) -> Answer<Json<Deleted>> {
+    let (_, text) = place;
     caller.check_compliance()?;
     let sid = parse_sid(&text, "recording")?;
     let header = headers.get("x-confirm").and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);

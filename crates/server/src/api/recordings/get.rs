@@ -31,8 +31,9 @@ use crate::{
 pub async fn get(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path((_, sid)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
 ) -> Answer<Json<RecordingBody>> {
+    let (_, sid) = place;
     let sid = parse_sid(&sid, "recording")?;
     let view = door.vault.get_recording(&caller.account, sid, caller.reader()).await?;
     Ok(Json(RecordingBody::from(&view)))

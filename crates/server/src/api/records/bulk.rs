@@ -117,9 +117,12 @@ async fn feed(body: Body, pieces: mpsc::Sender<Bytes>) -> Answer<()> {
         match next.map_err(|_| cut("Nothing came for a minute; what came before is stored."))? {
             None => return Ok(()),
             Some(Err(_)) => return Err(cut("The body broke off; what came before is stored.")),
-            // A parser that has ended has said why.
-            Some(Ok(bytes)) if pieces.send(bytes).await.is_err() => return Ok(()),
-            Some(Ok(_)) => {}
+            // A parser that has ended says why itself.
+            Some(Ok(bytes)) => {
+                if pieces.send(bytes).await.is_err() {
+                    return Ok(());
+                }
+            }
         }
     }
 }
