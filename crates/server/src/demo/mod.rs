@@ -9,6 +9,8 @@ mod history;
 mod speech;
 mod tour;
 
+pub use generate::tones;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
