@@ -16,6 +16,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
+    api::layers::FullPath,
     batch::Batcher,
     directory::Directory,
     metrics::Metrics,
@@ -101,7 +102,8 @@ impl Door {
             tracing::error!(region, "the directory names a region that is not configured");
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong-region", "This account's data is elsewhere."));
         };
-        let place = format!("{}{}", door.as_str().trim_end_matches('/'), parts.uri.path());
+        let path = parts.extensions.get::<FullPath>().map_or("", |path| path.0.as_str());
+        let place = format!("{}{path}", door.as_str().trim_end_matches('/'));
         Err(Problem::misdirected(&region, &place))
     }
 }

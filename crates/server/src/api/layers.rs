@@ -16,9 +16,15 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a request without a stream may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The request's path as it came, before nested routers cut it.
+#[derive(Debug, Clone)]
+pub struct FullPath(pub String);
+
 /// Gives the request an id, counts it and logs it. The log has the route, not the path: what a caller writes into a path
 /// or query may be personal data.
-pub async fn observe(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+pub async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+    let path = FullPath(request.uri().path().to_owned());
+    request.extensions_mut().insert(path);
     let watch = Stopwatch::start();
     let id = callvault_app::seal::random_bytes::<8>().map(hex::encode).unwrap_or_default();
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();

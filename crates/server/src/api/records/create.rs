@@ -120,6 +120,9 @@ fn read_records(account: &Account, values: &[Value], now: TimeUs) -> Answer<Read
                 places.push(place);
             }
         }
+        if places.is_empty() {
+            continue;
+        }
         let place_of = |row: u64| usize::try_from(row).ok().and_then(|row| places.get(row.checked_sub(1)?)).copied();
         let options = Options::new(account.country, jiff::tz::TimeZone::UTC, now);
         let mut reader = Reader::new(text.as_slice(), Format::Ndjson(class), &options, sid_maker(account))
