@@ -212,6 +212,7 @@ fn open(bytes: &Bytes, encoded: &Encoded, key: &SecretKey, id: [u8; 16]) -> Segm
 }
 
 type Source = Arc<dyn RangeRead>;
+type Opened = (Arc<Footer>, Arc<Fence>);
 
 fn lookups(key: &SecretKey, hash_of: &(dyn Fn(&Number) -> [u8; 16] + Sync)) {
     const ROWS: u64 = 167_000;
@@ -226,7 +227,7 @@ fn lookups(key: &SecretKey, hash_of: &(dyn Fn(&Number) -> [u8; 16] + Sync)) {
         ));
         wanted.push(records[77_777].clone());
     }
-    let cold = || -> Vec<(Arc<Footer>, Arc<Fence>)> {
+    let cold = || -> Vec<Opened> {
         segments
             .iter()
             .zip(0_u8..)
@@ -249,11 +250,8 @@ fn lookups(key: &SecretKey, hash_of: &(dyn Fn(&Number) -> [u8; 16] + Sync)) {
         footer_bytes / 30 / 1024,
         fence_bytes / 30 / 1024
     );
-    let find = |number: &Number, cached: &[(Arc<Footer>, Arc<Fence>)]| -> usize {
-        let one = |((file, locator), (footer, fence)): (
-            &(Source, Source),
-            &(Arc<Footer>, Arc<Fence>),
-        )| {
+    let find = |number: &Number, cached: &[Opened]| -> usize {
+        let one = |((file, locator), (footer, fence)): (&(Source, Source), &Opened)| {
             let reader = SegmentReader::with_footer(Arc::clone(file), Arc::clone(footer));
             let locator = Locator::with_fence(Arc::clone(locator), Arc::clone(fence));
             block_on(reader.find_number(&locator, number, hash_of))

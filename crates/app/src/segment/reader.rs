@@ -34,7 +34,7 @@ enum Body {
 pub struct SegmentReader(Body);
 
 /// The most pages of one batch of a scan: some 32,000 records.
-const BATCH_PAGES: u32 = 16;
+const BATCH_PAGES: u32 = 32;
 /// Rows decoded at a time.
 const DECODE_ROWS: usize = 8_192;
 
@@ -336,11 +336,12 @@ async fn find_sid_in(
             .find(|(_, found)| **found == sid)
             .map(|(row, _)| row)
         {
-            let rows = [row..row + 1];
+            let only = row..row + 1;
+            let rows = std::slice::from_ref(&only);
             let mut records = if narrow {
-                read_rows(footer, source, &rows, &|_| true).await?
+                read_rows(footer, source, rows, &|_| true).await?
             } else {
-                decode_records(footer, fetched, &footer.split(&rows), &|_| true)?
+                decode_records(footer, fetched, &footer.split(rows), &|_| true)?
             };
             return match records.pop() {
                 Some(record) if record.sid() == sid => Ok(Some((row, record))),

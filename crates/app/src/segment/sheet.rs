@@ -25,9 +25,9 @@ use super::varint::{put, put_signed};
 use super::{Part, Result, SegmentError, key_check, part_key};
 
 /// Rows of a page: the least that is decoded to read one row.
-pub(super) const PAGE_ROWS: usize = 2_048;
+pub(super) const PAGE_ROWS: usize = 1_024;
 /// Rows of a row group, which bounds what a writer buffers.
-pub(super) const GROUP_ROWS: usize = 128 * PAGE_ROWS;
+pub(super) const GROUP_ROWS: usize = 256 * PAGE_ROWS;
 /// The footer's entry that holds class, rows and the fence.
 pub(super) const FENCE_ENTRY: &str = "callvault.segment.v1";
 
