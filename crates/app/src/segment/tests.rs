@@ -408,3 +408,33 @@ fn small_segments_are_small() {
         );
     }
 }
+
+/// The Parquet reader would trust these lengths and panic or allocate gigabytes.
+#[test]
+fn an_impossible_module_length_is_damage() {
+    let records = calls(4_000);
+    let encoded = encode_as(SegmentKind::Parquet, &records, &key(), ID, &hash).expect("encodes");
+    let file = &encoded.bytes;
+    let word =
+        |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
+    let footer = file.len() - 8 - word(file.len() - 8);
+    let (mut at, mut refused) = (4, 0);
+    while at < footer {
+        for length in [0_u32, 5, 27, 0x7fff_ffff, u32::MAX] {
+            let mut bad = file.clone();
+            bad[at..at + 4].copy_from_slice(&length.to_le_bytes());
+            match read_all(SegmentKind::Parquet, &bad, &key(), ID) {
+                Ok(read) => assert!(read == records, "the module at {at}"),
+                Err(error) => {
+                    assert!(
+                        matches!(error, SegmentError::Damaged(_)),
+                        "the module at {at}: {error}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        at += 4 + word(at);
+    }
+    assert!(refused > 200, "only {refused} were refused");
+}
