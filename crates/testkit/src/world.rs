@@ -40,6 +40,8 @@ pub struct World {
     pub parts: Parts,
     /// A folder with everything of the world that lies in files.
     pub folder: PathBuf,
+    /// The database of a [`Pair::Scaled`]; dropped after the vault.
+    pub database: Option<services::postgres::Database>,
     _temporary: Arc<tempfile::TempDir>,
 }
 
@@ -52,13 +54,14 @@ impl World {
         let temporary = Arc::new(tempfile::tempdir().expect("a folder"));
         let folder = temporary.path().to_owned();
         let clock = Arc::new(ManualClock::new(now));
+        let mut database = None;
         let (catalog, objects): (Arc<dyn Catalog>, Arc<dyn Objects>) = match pair {
             Pair::Embedded => (
                 Arc::new(Sqlite::open(&folder.join("catalog.db")).await.expect("SQLite")),
                 Arc::new(Files::open(&folder.join("objects")).await.expect("files")),
             ),
             Pair::Scaled => {
-                let database = services::postgres::Database::create();
+                let database = database.insert(services::postgres::Database::create());
                 let catalog = Postgres::open(&database.address()).await.expect("PostgreSQL");
                 let objects = S3::open(&services::s3_config(&services::unique_name())).await.expect("S3");
                 (Arc::new(catalog), Arc::new(objects))
@@ -75,7 +78,7 @@ impl World {
             worker: "test".to_owned(),
         };
         let vault = Arc::new(Vault::open(parts.clone()).await.expect("a vault"));
-        Self { vault, clock, parts, folder, _temporary: temporary }
+        Self { vault, clock, parts, folder, database, _temporary: temporary }
     }
 
     /// The key file, opened anew.
