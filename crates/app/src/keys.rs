@@ -257,6 +257,26 @@ impl KeyRing {
         Ok(report)
     }
 
+    /// Begins an epoch now, moves every living key into it, and destroys the old ones: rotation as a command.
+    ///
+    /// # Errors
+    /// As [`KeyRing::tick`].
+    pub async fn rotate(&self, now: TimeUs) -> Result<EpochReport> {
+        let mut report = EpochReport::default();
+        let old = self.catalog.list_epochs().await?;
+        let newest = old.iter().map(|row| row.epoch).max().unwrap_or(0);
+        let to = newest + 1;
+        self.execute_create(to, now).await?;
+        report.created = 1;
+        for row in old {
+            report.rewrapped += self.execute_rewrap(row.epoch, to).await?;
+            self.execute_destroy(row.epoch, row.created_at, now).await?;
+            report.destroyed += 1;
+        }
+        self.sweep_roots().await?;
+        Ok(report)
+    }
+
     async fn execute_create(&self, epoch: u64, now: TimeUs) -> Result<()> {
         self.provider.create_epoch_root(epoch)?;
         let key = SecretKey::generate()?;

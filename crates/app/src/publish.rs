@@ -50,21 +50,25 @@ pub(crate) async fn with_tiles<T>(
     let mut tiles: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut absent = BTreeSet::new();
     loop {
-        let wanted = RefCell::new(None);
-        let fetch = |path: &TilePath| {
-            let name = path.to_string();
-            if let Some(bytes) = tiles.get(&name) {
-                return Ok(Some(bytes.clone()));
-            }
-            if absent.contains(&name) {
-                return Ok(None);
-            }
-            *wanted.borrow_mut() = Some(name.clone());
-            Err(LogError::Missing(name))
+        // What computes is gone before anything waits: it cannot move between threads.
+        let (outcome, wanted) = {
+            let wanted = RefCell::new(None);
+            let fetch = |path: &TilePath| {
+                let name = path.to_string();
+                if let Some(bytes) = tiles.get(&name) {
+                    return Ok(Some(bytes.clone()));
+                }
+                if absent.contains(&name) {
+                    return Ok(None);
+                }
+                *wanted.borrow_mut() = Some(name.clone());
+                Err(LogError::Missing(name))
+            };
+            let fetch: &dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError> = &fetch;
+            let outcome = compute(&TileReader::new(size, fetch));
+            (outcome, wanted.into_inner())
         };
-        let fetch: &dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError> = &fetch;
-        let outcome = compute(&TileReader::new(size, fetch));
-        let Some(name) = wanted.into_inner() else { return Ok(outcome?) };
+        let Some(name) = wanted else { return Ok(outcome?) };
         match objects.get(&log_object(&name)).await {
             Ok(bytes) => _ = tiles.insert(name, bytes.to_vec()),
             Err(StoreError::NotFound { .. }) => _ = absent.insert(name),

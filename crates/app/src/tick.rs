@@ -342,7 +342,8 @@ impl Vault {
             let rows = self.catalog.list_garbage(PAGE).await;
             let Some(rows) = report.note("garbage", rows.map_err(VaultError::from)) else { return };
             let mut removed = Vec::new();
-            let mut removals = stream::iter(&rows)
+            let seen = rows.len();
+            let mut removals = stream::iter(rows)
                 .map(|row| async move {
                     let done = match &row.what {
                         Garbage::Object(name) => self.objects.delete(name).await.map(|()| true),
@@ -359,7 +360,7 @@ impl Vault {
             drop(removals);
             report.purged += removed.len() as u64;
             let dropped = self.catalog.drop_garbage(&removed, now).await.map_err(VaultError::from);
-            if report.note("garbage", dropped).is_none() || removed.len() < rows.len() || rows.is_empty() {
+            if report.note("garbage", dropped).is_none() || removed.len() < seen || seen == 0 {
                 break;
             }
         }
