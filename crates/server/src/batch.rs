@@ -43,7 +43,10 @@ impl Batcher {
     /// As [`Vault::ingest`].
     pub async fn ingest(&self, account: AccountSid, records: Vec<Record>) -> Answer<Vec<Taken>> {
         let (done, answer) = oneshot::channel();
-        self.0.send(Waiting { account, records, done }).await.map_err(|_| Problem::internal())?;
+        self.0
+            .send(Waiting { account, records, done })
+            .await
+            .map_err(|_| Problem::internal())?;
         answer.await.map_err(|_| Problem::internal())?
     }
 }
@@ -76,7 +79,10 @@ async fn run(vault: Arc<Vault>, mut receiver: mpsc::Receiver<Waiting>) {
 
 async fn store(vault: &Vault, account: &AccountSid, mut group: Vec<Waiting>) {
     let counts: Vec<usize> = group.iter().map(|waiting| waiting.records.len()).collect();
-    let together: Vec<Record> = group.iter_mut().flat_map(|waiting| std::mem::take(&mut waiting.records)).collect();
+    let together: Vec<Record> = group
+        .iter_mut()
+        .flat_map(|waiting| std::mem::take(&mut waiting.records))
+        .collect();
     match vault.ingest(account, &together).await {
         Ok(taken) => {
             let mut taken = taken.into_iter();

@@ -133,12 +133,19 @@ impl Config {
     /// [`ConfigError`], which names file and key.
     pub fn load(file: Option<&Path>, env: Environment<'_>) -> Result<Self, ConfigError> {
         let text = match file {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::File { path: path.to_owned(), source })?,
+            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+                path: path.to_owned(),
+                source,
+            })?,
             None => match std::fs::read_to_string("callvault.toml") {
                 Ok(text) => text,
                 Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-                Err(source) => return Err(ConfigError::File { path: "callvault.toml".into(), source }),
+                Err(source) => {
+                    return Err(ConfigError::File {
+                        path: "callvault.toml".into(),
+                        source,
+                    });
+                }
             },
         };
         Self::parse(&text, file.unwrap_or(Path::new("callvault.toml")), env)
@@ -149,8 +156,10 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
-        let parsed: ConfigFile = toml::from_str(text)
-            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), reason: error.to_string() })?;
+        let parsed: ConfigFile = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
         let data_dir = parsed.data_dir.unwrap_or_else(|| default_data_dir(env));
         let mut regions = parsed.regions;
         if regions.is_empty() {
@@ -161,7 +170,11 @@ impl Config {
             .zip(8443_u16..)
             .map(|((name, file), port)| resolve(name, file, port, &data_dir, env))
             .collect::<Result<_, _>>()?;
-        Ok(Self { data_dir, metrics: parsed.metrics, regions })
+        Ok(Self {
+            data_dir,
+            metrics: parsed.metrics,
+            regions,
+        })
     }
 
     /// The region of this name.
@@ -183,14 +196,20 @@ impl Config {
 }
 
 fn value(key: impl Into<String>, reason: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key: key.into(), reason: reason.into() }
+    ConfigError::Value {
+        key: key.into(),
+        reason: reason.into(),
+    }
 }
 
 /// `$XDG_DATA_HOME/callvault`, or `~/.local/share/callvault` (XDG Base Directory Specification 0.8), or a folder here.
 fn default_data_dir(env: Environment<'_>) -> PathBuf {
-    let xdg = env("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let xdg = env("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let home = || env("HOME").map(|home| Path::new(&home).join(".local/share"));
-    xdg.or_else(home).map_or_else(|| PathBuf::from("callvault-data"), |base| base.join("callvault"))
+    xdg.or_else(home)
+        .map_or_else(|| PathBuf::from("callvault-data"), |base| base.join("callvault"))
 }
 
 fn resolve(
@@ -201,10 +220,20 @@ fn resolve(
     env: Environment<'_>,
 ) -> Result<Region, ConfigError> {
     let key = |part: &str| format!("regions.{name}.{part}");
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-        return Err(value(format!("regions.{name}"), "a region's name has the characters a-z, 0-9 and -"));
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        return Err(value(
+            format!("regions.{name}"),
+            "a region's name has the characters a-z, 0-9 and -",
+        ));
     }
-    let url = file.url.map(|text| text.parse::<Url>().map_err(|_| value(key("url"), "expected https://HOST")));
+    let url = file.url.map(|text| {
+        text.parse::<Url>()
+            .map_err(|_| value(key("url"), "expected https://HOST"))
+    });
     let url = url.transpose()?;
     if file.elsewhere {
         let url = url.ok_or_else(|| value(key("url"), "a region elsewhere needs the address of its door"))?;
@@ -213,8 +242,15 @@ fn resolve(
     let listen = file.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
     let url = match url {
         Some(url) if url.scheme() == "https" => url,
-        Some(_) => return Err(value(key("url"), "must begin with https://; plain HTTP never serves data")),
-        None => format!("https://{listen}").parse().map_err(|_| value(key("url"), "set the address of the door"))?,
+        Some(_) => {
+            return Err(value(
+                key("url"),
+                "must begin with https://; plain HTTP never serves data",
+            ));
+        }
+        None => format!("https://{listen}")
+            .parse()
+            .map_err(|_| value(key("url"), "set the address of the door"))?,
     };
     let tls = match (file.tls_cert, file.tls_key) {
         (Some(cert), Some(key)) => Some((cert, key)),
@@ -230,9 +266,22 @@ fn resolve(
         objects: file.objects.unwrap_or_else(|| in_folder("file", "objects")),
         keys: file.keys.unwrap_or_else(|| in_folder("file", "keys")),
         secrets,
-        worker: format!("{}-{}", env("HOSTNAME").unwrap_or_else(|| "host".to_owned()), std::process::id()),
+        worker: format!(
+            "{}-{}",
+            env("HOSTNAME").unwrap_or_else(|| "host".to_owned()),
+            std::process::id()
+        ),
     };
-    Ok(Region { name, url, here: Some(Here { listen, stores, tls, folder }) })
+    Ok(Region {
+        name,
+        url,
+        here: Some(Here {
+            listen,
+            stores,
+            tls,
+            folder,
+        }),
+    })
 }
 
 /// `CALLVAULT_IN_PASSPHRASE` for region `in`, else `CALLVAULT_PASSPHRASE`; so for every secret.
@@ -261,14 +310,20 @@ fn read_secrets(
 }
 
 fn read_passphrase(path: &Path, wanted: bool) -> Result<Option<Zeroizing<String>>, ConfigError> {
-    let failed = |source| ConfigError::File { path: path.to_owned(), source };
+    let failed = |source| ConfigError::File {
+        path: path.to_owned(),
+        source,
+    };
     let mode = match std::fs::metadata(path) {
         Ok(metadata) => metadata.permissions().mode(),
         Err(error) if error.kind() == ErrorKind::NotFound && !wanted => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     if mode & 0o077 != 0 {
-        return Err(value("passphrase_file", "others than its owner may read it; set its mode to 0600"));
+        return Err(value(
+            "passphrase_file",
+            "others than its owner may read it; set its mode to 0600",
+        ));
     }
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
     Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())))
@@ -295,7 +350,10 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("/home/op/.local/share/callvault"));
         let sg = config.get_region("sg").expect("sg").here.clone().expect("here");
         assert_eq!(sg.listen.port(), 8444);
-        assert_eq!(sg.stores.catalog, "sqlite:/home/op/.local/share/callvault/sg/catalog.sqlite");
+        assert_eq!(
+            sg.stores.catalog,
+            "sqlite:/home/op/.local/share/callvault/sg/catalog.sqlite"
+        );
         assert_eq!(sg.stores.secrets.passphrase.expect("a passphrase").as_str(), "special");
     }
 
@@ -323,6 +381,9 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("mode");
         assert!(read_passphrase(&path, true).is_err());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mode");
-        assert_eq!(read_passphrase(&path, true).expect("read").expect("there").as_str(), "secret");
+        assert_eq!(
+            read_passphrase(&path, true).expect("read").expect("there").as_str(),
+            "secret"
+        );
     }
 }

@@ -48,7 +48,10 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
-        let directory = Self { path: path.to_owned(), known: Mutex::default() };
+        let directory = Self {
+            path: path.to_owned(),
+            known: Mutex::default(),
+        };
         directory.read_on(&mut directory.lock())?;
         Ok(directory)
     }
@@ -72,7 +75,11 @@ impl Directory {
     pub fn list(&self) -> Result<Vec<(AccountSid, String)>, DirectoryError> {
         let mut known = self.lock();
         self.read_on(&mut known)?;
-        let mut all: Vec<_> = known.regions.iter().map(|(account, region)| (account.clone(), region.clone())).collect();
+        let mut all: Vec<_> = known
+            .regions
+            .iter()
+            .map(|(account, region)| (account.clone(), region.clone()))
+            .collect();
         all.sort();
         Ok(all)
     }
@@ -86,7 +93,11 @@ impl Directory {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)?;
         // Other processes add too: whoever holds the lock reads what is there before it writes.
         file.lock()?;
         self.read_on(&mut known)?;
@@ -137,12 +148,18 @@ mod tests {
     fn an_account_stays_in_its_region_and_every_process_sees_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("directory");
-        let (one, other) = (Directory::open(&path).expect("open"), Directory::open(&path).expect("open"));
+        let (one, other) = (
+            Directory::open(&path).expect("open"),
+            Directory::open(&path).expect("open"),
+        );
         let acme: AccountSid = "acme".parse().expect("an account");
         one.add(&acme, "in").expect("add");
         assert_eq!(other.find(&acme).expect("find").as_deref(), Some("in"));
         assert!(matches!(other.add(&acme, "sg"), Err(DirectoryError::Taken(region)) if region == "in"));
-        assert_eq!(Directory::open(&path).expect("open").list().expect("list"), [(acme, "in".to_owned())]);
+        assert_eq!(
+            Directory::open(&path).expect("open").list().expect("list"),
+            [(acme, "in".to_owned())]
+        );
     }
 
     #[test]

@@ -73,18 +73,30 @@ impl FromRequestParts<Arc<Door>> for Caller {
     /// Who is at the wrong region's door is sent to the right one before credentials are looked at: they are not known
     /// here. A token of another account learns nothing about this one.
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Answer<Self> {
-        let params = RawPathParams::from_request_parts(parts, door).await.map_err(|_| Problem::not_found("account"))?;
-        let account = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value.parse::<AccountSid>());
+        let params = RawPathParams::from_request_parts(parts, door)
+            .await
+            .map_err(|_| Problem::not_found("account"))?;
+        let account = params
+            .iter()
+            .find(|(name, _)| *name == "account")
+            .map(|(_, value)| value.parse::<AccountSid>());
         let account = account.and_then(Result::ok);
         if let Some(account) = &account {
             door.check_region(account, parts)?;
         }
         let (key, secret) = find_credentials(parts).ok_or_else(Problem::unauthorized)?;
-        let found = door.vault.find_caller(&key, &secret).await?.ok_or_else(Problem::unauthorized)?;
+        let found = door
+            .vault
+            .find_caller(&key, &secret)
+            .await?
+            .ok_or_else(Problem::unauthorized)?;
         match account {
             Some(account) if account == found.account => {
                 tracing::Span::current().record("account", tracing::field::display(&account));
-                Ok(Self { account, role: found.role })
+                Ok(Self {
+                    account,
+                    role: found.role,
+                })
             }
             _ => Err(Problem::not_found("account")),
         }
@@ -97,10 +109,16 @@ impl Door {
             tracing::error!(%error, "directory unreadable");
             Problem::internal()
         })?;
-        let Some(region) = region.filter(|region| region != self.vault.region()) else { return Ok(()) };
+        let Some(region) = region.filter(|region| region != self.vault.region()) else {
+            return Ok(());
+        };
         let Some(door) = self.doors.get(&region) else {
             tracing::error!(region, "the directory names a region that is not configured");
-            return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong-region", "This account's data is elsewhere."));
+            return Err(Problem::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "wrong-region",
+                "This account's data is elsewhere.",
+            ));
         };
         let path = parts.extensions.get::<FullPath>().map_or("", |path| path.0.as_str());
         let place = format!("{}{path}", door.as_str().trim_end_matches('/'));

@@ -33,10 +33,16 @@ impl Metrics {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        for (bucket, _) in self.latency.iter().zip(BUCKETS_MS).filter(|(_, bound)| took_ms <= *bound) {
+        for (bucket, _) in self
+            .latency
+            .iter()
+            .zip(BUCKETS_MS)
+            .filter(|(_, bound)| took_ms <= *bound)
+        {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
-        self.latency_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.latency_us
+            .fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Records came in.
@@ -54,8 +60,12 @@ impl Metrics {
     /// Background work was done.
     pub fn count_tick(&self, report: &TickReport) {
         self.ticks.fetch_add(1, Ordering::Relaxed);
-        self.tick_failures.fetch_add(report.failures.len() as u64, Ordering::Relaxed);
-        self.shredded.fetch_add(report.shredded.iter().map(|shredded| shredded.records).sum(), Ordering::Relaxed);
+        self.tick_failures
+            .fetch_add(report.failures.len() as u64, Ordering::Relaxed);
+        self.shredded.fetch_add(
+            report.shredded.iter().map(|shredded| shredded.records).sum(),
+            Ordering::Relaxed,
+        );
         self.log_size.store(report.log_size, Ordering::Relaxed);
     }
 
@@ -71,7 +81,10 @@ impl Metrics {
         };
         line(format_args!("# TYPE callvault_requests_total counter"));
         for (class, counter) in (1..).zip(&self.by_status) {
-            line(format_args!("callvault_requests_total{{region=\"{region}\",status=\"{class}xx\"}} {}", read(counter)));
+            line(format_args!(
+                "callvault_requests_total{{region=\"{region}\",status=\"{class}xx\"}} {}",
+                read(counter)
+            ));
         }
         let requests: u64 = self.by_status.iter().map(read).sum();
         line(format_args!("# TYPE callvault_request_seconds histogram"));
@@ -82,10 +95,16 @@ impl Metrics {
                 read(counter)
             ));
         }
-        line(format_args!("callvault_request_seconds_bucket{{region=\"{region}\",le=\"+Inf\"}} {requests}"));
+        line(format_args!(
+            "callvault_request_seconds_bucket{{region=\"{region}\",le=\"+Inf\"}} {requests}"
+        ));
         let sum = Duration::from_micros(read(&self.latency_us)).as_secs_f64();
-        line(format_args!("callvault_request_seconds_sum{{region=\"{region}\"}} {sum}"));
-        line(format_args!("callvault_request_seconds_count{{region=\"{region}\"}} {requests}"));
+        line(format_args!(
+            "callvault_request_seconds_sum{{region=\"{region}\"}} {sum}"
+        ));
+        line(format_args!(
+            "callvault_request_seconds_count{{region=\"{region}\"}} {requests}"
+        ));
         for (name, kind, counter) in [
             ("records_stored_total", "counter", &self.stored),
             ("records_known_total", "counter", &self.known),
@@ -96,7 +115,10 @@ impl Metrics {
             ("log_entries", "gauge", &self.log_size),
         ] {
             line(format_args!("# TYPE callvault_{name} {kind}"));
-            line(format_args!("callvault_{name}{{region=\"{region}\"}} {}", read(counter)));
+            line(format_args!(
+                "callvault_{name}{{region=\"{region}\"}} {}",
+                read(counter)
+            ));
         }
         text
     }

@@ -78,8 +78,12 @@ impl Problem {
     /// No valid credentials.
     #[must_use]
     pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Send the token's key and secret as HTTP Basic credentials.")
-            .with_header(header::WWW_AUTHENTICATE, "Basic realm=\"callvault\", charset=\"UTF-8\"")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Send the token's key and secret as HTTP Basic credentials.",
+        )
+        .with_header(header::WWW_AUTHENTICATE, "Basic realm=\"callvault\", charset=\"UTF-8\"")
     }
 
     /// The token's role is not enough.
@@ -122,7 +126,10 @@ impl From<VaultError> for Problem {
                 let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code, refusal.reason);
                 match refusal.field {
                     Some(field) => problem.in_field(field),
-                    None => Self { status: StatusCode::CONFLICT.as_u16(), ..problem },
+                    None => Self {
+                        status: StatusCode::CONFLICT.as_u16(),
+                        ..problem
+                    },
                 }
             }
             VaultError::Invalid { field, reason } => Self::invalid(field, reason),
@@ -158,7 +165,10 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some((name, value)) = self.header {
             headers.insert(name, value);
@@ -177,14 +187,20 @@ mod tests {
     fn a_refusal_keeps_its_name_and_field() {
         let refusal = Refusal::new("retention-over-plan", "The Growth plan keeps 180 days.").in_field("days");
         let problem = Problem::from(VaultError::Refused(refusal));
-        assert_eq!((problem.kind.as_str(), problem.status), ("/problems/retention-over-plan", 422));
+        assert_eq!(
+            (problem.kind.as_str(), problem.status),
+            ("/problems/retention-over-plan", 422)
+        );
         assert_eq!(problem.field.as_deref(), Some("days"));
         assert_eq!(problem.title, "Retention over plan");
     }
 
     #[test]
     fn what_failed_inside_stays_inside() {
-        let error = VaultError::Damaged { what: "catalog", reason: "secret detail".to_owned() };
+        let error = VaultError::Damaged {
+            what: "catalog",
+            reason: "secret detail".to_owned(),
+        };
         assert!(!Problem::from(error).detail.contains("secret"));
     }
 }

@@ -87,7 +87,10 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             metrics: Metrics::default(),
             serves_metrics: site.config.metrics,
         });
-        let failed = |source| ServeError::Listen { address: here.listen, source };
+        let failed = |source| ServeError::Listen {
+            address: here.listen,
+            source,
+        };
         let listener = std::net::TcpListener::bind(here.listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -97,7 +100,10 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         let acceptor =
             axum_server::tls_rustls::RustlsAcceptor::new(RustlsConfig::from_config(Arc::clone(&identity.config)))
                 .handshake_timeout(HANDSHAKE);
-        let server = axum_server::from_tcp(listener).map_err(failed)?.acceptor(acceptor).handle(handle.clone());
+        let server = axum_server::from_tcp(listener)
+            .map_err(failed)?
+            .acceptor(acceptor)
+            .handle(handle.clone());
         tasks.spawn(async move {
             if let Err(error) = server.serve(app.into_make_service()).await {
                 tracing::error!(%error, "listener ended");

@@ -59,18 +59,30 @@ impl Site {
     /// [`SiteError::Directory`].
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, SiteError> {
         let directory = Arc::new(Directory::open(&config.directory_file())?);
-        Ok(Self { config, directory, clock, open: Mutex::default() })
+        Ok(Self {
+            config,
+            directory,
+            clock,
+            open: Mutex::default(),
+        })
     }
 
     /// The doors of all regions.
     #[must_use]
     pub fn doors(&self) -> BTreeMap<String, Url> {
-        self.config.regions.iter().map(|region| (region.name.clone(), region.url.clone())).collect()
+        self.config
+            .regions
+            .iter()
+            .map(|region| (region.name.clone(), region.url.clone()))
+            .collect()
     }
 
     /// Regions that are served here.
     pub fn regions_here(&self) -> impl Iterator<Item = (&Region, &Here)> {
-        self.config.regions.iter().filter_map(|region| Some((region, region.here.as_ref()?)))
+        self.config
+            .regions
+            .iter()
+            .filter_map(|region| Some((region, region.here.as_ref()?)))
     }
 
     /// How a region is served here.
@@ -79,7 +91,10 @@ impl Site {
     /// [`SiteError::Elsewhere`], or when there is none of this name.
     pub fn get_here(&self, name: &str) -> Result<&Here, SiteError> {
         let region = self.config.get_region(name)?;
-        region.here.as_ref().ok_or_else(|| SiteError::Elsewhere(name.to_owned()))
+        region
+            .here
+            .as_ref()
+            .ok_or_else(|| SiteError::Elsewhere(name.to_owned()))
     }
 
     /// The parts of a region, not joined to a vault.
@@ -88,7 +103,9 @@ impl Site {
     /// [`SiteError`].
     pub async fn open_parts(&self, name: &str) -> Result<Parts, SiteError> {
         let stores = self.get_here(name)?.stores.clone();
-        open_parts(stores, Arc::clone(&self.clock)).await.map_err(|source| in_region(name, source))
+        open_parts(stores, Arc::clone(&self.clock))
+            .await
+            .map_err(|source| in_region(name, source))
     }
 
     /// A region's vault; opened once.
@@ -96,13 +113,21 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub async fn open_vault(&self, name: &str) -> Result<Arc<Vault>, SiteError> {
-        let known = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
         if let Some(vault) = known {
             return Ok(vault);
         }
         let parts = self.open_parts(name).await?;
         let vault = Arc::new(Vault::open(parts).await.map_err(|source| in_region(name, source))?);
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(&vault));
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), Arc::clone(&vault));
         Ok(vault)
     }
 
@@ -133,10 +158,16 @@ impl Site {
             Err(DirectoryError::Taken(known)) if known == region => {}
             Err(error) => return Err(error.into()),
         }
-        vault.create_account(account, plan, country).await.map_err(|source| in_region(region, source))
+        vault
+            .create_account(account, plan, country)
+            .await
+            .map_err(|source| in_region(region, source))
     }
 }
 
 fn in_region(region: &str, source: VaultError) -> SiteError {
-    SiteError::Vault { region: region.to_owned(), source }
+    SiteError::Vault {
+        region: region.to_owned(),
+        source,
+    }
 }

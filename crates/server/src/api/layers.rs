@@ -26,10 +26,21 @@ pub async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: 
     let path = FullPath(request.uri().path().to_owned());
     request.extensions_mut().insert(path);
     let watch = Stopwatch::start();
-    let id = callvault_app::seal::random_bytes::<8>().map(hex::encode).unwrap_or_default();
-    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let id = callvault_app::seal::random_bytes::<8>()
+        .map(hex::encode)
+        .unwrap_or_default();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("(none)", MatchedPath::as_str)
+        .to_owned();
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id, region = door.vault.region(), account = tracing::field::Empty);
+    let span = tracing::info_span!(
+        "request",
+        id,
+        region = door.vault.region(),
+        account = tracing::field::Empty
+    );
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     let took = watch.elapsed();
@@ -41,8 +52,13 @@ pub async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: 
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=31536000"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -87,7 +103,10 @@ mod tests {
 
     #[test]
     fn paths_are_lowered_and_queries_are_not() {
-        let request = axum::http::Request::builder().uri("https://h/v1/Accounts/acme/Calls?after=AB").body(()).expect("ok");
+        let request = axum::http::Request::builder()
+            .uri("https://h/v1/Accounts/acme/Calls?after=AB")
+            .body(())
+            .expect("ok");
         assert_eq!(lower_path(request).uri(), "https://h/v1/accounts/acme/calls?after=AB");
     }
 }

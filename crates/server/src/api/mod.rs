@@ -73,7 +73,10 @@ impl Modify for TokenScheme {
 /// Every route of a region's door.
 pub fn router(door: Arc<Door>) -> Router {
     let account = Router::new()
-        .route("/records", post(records::create::create).layer(DefaultBodyLimit::max(MAX_JSON_BYTES)))
+        .route(
+            "/records",
+            post(records::create::create).layer(DefaultBodyLimit::max(MAX_JSON_BYTES)),
+        )
         .route("/calls", get(calls::list::list))
         .route("/calls/{sid}", get(calls::get::get))
         .route("/messages", get(messages::list::list))
@@ -87,12 +90,21 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/holds", get(holds::list::list).post(holds::create::create))
         .route("/holds/{id}/lift", post(holds::lift::lift))
         .route("/deletions", get(deletions::list::list))
-        .route("/deletions/{index}/certificate", get(deletions::certificate::certificate))
+        .route(
+            "/deletions/{index}/certificate",
+            get(deletions::certificate::certificate),
+        )
         .layer(middleware::from_fn(layers::limit_time));
     // What carries streams ends when its peer stops sending, not after a fixed time.
     let streams = Router::new()
-        .route("/records/bulk", post(records::bulk::bulk).layer(DefaultBodyLimit::disable()))
-        .route("/recordings", post(recordings::create::create).layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES)))
+        .route(
+            "/records/bulk",
+            post(records::bulk::bulk).layer(DefaultBodyLimit::disable()),
+        )
+        .route(
+            "/recordings",
+            post(recordings::create::create).layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES)),
+        )
         .route("/recordings/{sid}/audio", get(recordings::audio::audio));
     let public = Router::new()
         .route("/log/checkpoint", get(log::checkpoint::checkpoint))
@@ -107,7 +119,11 @@ pub fn router(door: Arc<Door>) -> Router {
         .nest("/v1/accounts/{account}", account.merge(streams))
         .fallback(|| async { Problem::not_found("path") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This path has other methods.")
+            Problem::new(
+                axum::http::StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "This path has other methods.",
+            )
         })
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(layers::answer_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(&door), layers::observe))
@@ -126,6 +142,9 @@ mod tests {
             std::fs::write(path, &json).expect("write");
         }
         let known = std::fs::read_to_string(path).expect("the snapshot");
-        assert!(json == known, "the API changed; run again with CALLVAULT_BLESS=1 and look at the difference");
+        assert!(
+            json == known,
+            "the API changed; run again with CALLVAULT_BLESS=1 and look at the difference"
+        );
     }
 }

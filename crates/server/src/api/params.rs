@@ -42,7 +42,10 @@ impl Params {
     /// 422 that names the parameter and what was expected.
     pub fn take_as<T: FromStr>(&mut self, name: &'static str, expected: &str) -> Answer<Option<T>> {
         self.take(name)
-            .map(|text| text.parse().map_err(|_| Problem::invalid(name, format!("Expected {expected}."))))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| Problem::invalid(name, format!("Expected {expected}.")))
+            })
             .transpose()
     }
 
@@ -59,7 +62,9 @@ impl Params {
     /// # Errors
     /// 422.
     pub fn take_number(&mut self, name: &'static str, account: &Account) -> Answer<Option<Number>> {
-        self.take(name).map(|text| parse_number(name, &text, account)).transpose()
+        self.take(name)
+            .map(|text| parse_number(name, &text, account))
+            .transpose()
     }
 
     /// The size of a page.
@@ -90,7 +95,10 @@ impl Params {
     pub fn finish(self) -> Answer<()> {
         match self.0.into_iter().find(|(_, value)| !value.is_empty()) {
             // The name itself is the caller's text and stays out of the answer.
-            Some(_) => Err(Problem::invalid("query", "There is a parameter that this endpoint does not know.")),
+            Some(_) => Err(Problem::invalid(
+                "query",
+                "There is a parameter that this endpoint does not know.",
+            )),
             None => Ok(()),
         }
     }
@@ -135,17 +143,28 @@ pub fn read_json<T>(body: Result<Json<T>, JsonRejection>) -> Answer<T> {
         Err(JsonRejection::JsonDataError(error)) => {
             // serde names fields in backticks; the first is the one at fault. Values stay out of the answer.
             let text = error.body_text();
-            let field = text.split('`').nth(1).filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            let field = text
+                .split('`')
+                .nth(1)
+                .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
             let field = field.unwrap_or("body").to_owned();
             Err(Problem::invalid(field, "Missing, unknown, or of another type."))
         }
-        Err(JsonRejection::JsonSyntaxError(_)) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "malformed-json", "The body is not JSON."))
-        }
-        Err(JsonRejection::MissingJsonContentType(_)) => {
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Send application/json."))
-        }
-        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "body-cut", "The body could not be read.")),
+        Err(JsonRejection::JsonSyntaxError(_)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-json",
+            "The body is not JSON.",
+        )),
+        Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-json",
+            "Send application/json.",
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "body-cut",
+            "The body could not be read.",
+        )),
     }
 }
 
@@ -159,7 +178,10 @@ fn parse_cursor(text: &str) -> Answer<Cursor> {
     let bad = || Problem::invalid("after", "Not a cursor of this listing; take it from `next_after`.");
     let (at, sid) = text.split_at_checked(16).ok_or_else(bad)?;
     let at = i64::from_str_radix(at, 16).map_err(|_| bad())?;
-    Ok(Cursor { at: TimeUs(at), sid: sid.parse().map_err(|_| bad())? })
+    Ok(Cursor {
+        at: TimeUs(at),
+        sid: sid.parse().map_err(|_| bad())?,
+    })
 }
 
 #[cfg(test)]
@@ -169,8 +191,11 @@ mod tests {
     #[test]
     fn cursors_survive_the_trip() {
         let at = TimeUs(1_763_890_000_123_456);
-        let cursor = Cursor { at, sid: Sid::new(at, [9; 10]) };
-        assert!(parse_cursor(&show_cursor(cursor)) .is_ok_and(|read| read == cursor));
+        let cursor = Cursor {
+            at,
+            sid: Sid::new(at, [9; 10]),
+        };
+        assert!(parse_cursor(&show_cursor(cursor)).is_ok_and(|read| read == cursor));
         for text in ["", "zz", &"0".repeat(47), &"é".repeat(24)] {
             assert!(parse_cursor(text).is_err(), "{text}");
         }

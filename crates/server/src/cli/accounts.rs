@@ -53,22 +53,30 @@ pub(super) enum Tokens {
 }
 
 pub(super) fn parse_plan(text: &str) -> Result<Plan, String> {
-    text.parse().map_err(|error: callvault_app::core::id::BadId| error.to_string())
+    text.parse()
+        .map_err(|error: callvault_app::core::id::BadId| error.to_string())
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
-    text.parse().map_err(|error: callvault_app::VaultError| error.to_string())
+    text.parse()
+        .map_err(|error: callvault_app::VaultError| error.to_string())
 }
 
 impl Accounts {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
         match self {
-            Self::Create { account, region, plan, country } => {
+            Self::Create {
+                account,
+                region,
+                plan,
+                country,
+            } => {
                 let country = country.to_ascii_uppercase();
                 site.create_account(&account, &region, plan, &country).await?;
-                out.show(&json!({ "account": account, "region": region, "plan": plan.as_str() }), || {
-                    format!("account {account} created in region {region}, plan {plan}")
-                })
+                out.show(
+                    &json!({ "account": account, "region": region, "plan": plan.as_str() }),
+                    || format!("account {account} created in region {region}, plan {plan}"),
+                )
             }
             Self::List => list(site, out).await,
         }
@@ -78,8 +86,15 @@ impl Accounts {
 async fn list(site: &Site, out: &Output) -> Done {
     let mut rows = Vec::new();
     let mut lines = String::new();
-    for (account, region) in site.directory.list().map_err(|error| CliError::Failed(error.to_string()))? {
-        let here = site.config.get_region(&region).is_ok_and(|region| region.here.is_some());
+    for (account, region) in site
+        .directory
+        .list()
+        .map_err(|error| CliError::Failed(error.to_string()))?
+    {
+        let here = site
+            .config
+            .get_region(&region)
+            .is_ok_and(|region| region.here.is_some());
         if !here {
             rows.push(json!({ "account": account, "region": region, "elsewhere": true }));
             lines += &format!("{account:24} {region:8} elsewhere\n");
@@ -97,7 +112,9 @@ async fn list(site: &Site, out: &Output) -> Done {
             counts.push(vault.usage(&account, class).await?.0);
         }
         let plan = open.policy.plan_at(vault.now());
-        let [calls, messages, recordings] = counts.as_slice() else { continue };
+        let [calls, messages, recordings] = counts.as_slice() else {
+            continue;
+        };
         rows.push(json!({
             "account": account, "region": region, "plan": plan.as_str(),
             "calls": calls, "messages": messages, "recordings": recordings,
@@ -109,7 +126,13 @@ async fn list(site: &Site, out: &Output) -> Done {
             show_count(*recordings)
         );
     }
-    out.show(&json!({ "accounts": rows }), || if lines.is_empty() { "no accounts".to_owned() } else { lines })
+    out.show(&json!({ "accounts": rows }), || {
+        if lines.is_empty() {
+            "no accounts".to_owned()
+        } else {
+            lines
+        }
+    })
 }
 
 impl Tokens {
@@ -117,13 +140,24 @@ impl Tokens {
         match self {
             Self::Create { account, role } => {
                 let token = site.open_vault_of(&account).await?.create_token(&account, role).await?;
-                out.show(&json!({ "account": account, "key": token.token_key, "secret": token.secret }), || {
-                    format!("key    {}\nsecret {}\nThe secret is not shown again.", token.token_key, token.secret)
-                })
+                out.show(
+                    &json!({ "account": account, "key": token.token_key, "secret": token.secret }),
+                    || {
+                        format!(
+                            "key    {}\nsecret {}\nThe secret is not shown again.",
+                            token.token_key, token.secret
+                        )
+                    },
+                )
             }
             Self::Revoke { account, token_key } => {
-                site.open_vault_of(&account).await?.revoke_token(&account, &token_key).await?;
-                out.show(&json!({ "revoked": token_key }), || format!("token {token_key} revoked"))
+                site.open_vault_of(&account)
+                    .await?
+                    .revoke_token(&account, &token_key)
+                    .await?;
+                out.show(&json!({ "revoked": token_key }), || {
+                    format!("token {token_key} revoked")
+                })
             }
         }
     }

@@ -7,7 +7,11 @@ use callvault_app::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{CliError, Done, Output, output::{show_bytes, show_count}, parse_account, parse_sid};
+use super::{
+    CliError, Done, Output,
+    output::{show_bytes, show_count},
+    parse_account, parse_sid,
+};
 use crate::site::Site;
 
 #[derive(Subcommand)]
@@ -58,7 +62,9 @@ impl Delete {
         match self {
             Self::Recording { account, sid, confirm } => {
                 let vault = site.open_vault_of(&account).await?;
-                let view = vault.get_recording(&account, sid, callvault_app::core::Reader::Compliance).await?;
+                let view = vault
+                    .get_recording(&account, sid, callvault_app::core::Reader::Compliance)
+                    .await?;
                 let what = format!("Deletes recording {sid} of {} ({}).", view.at, show_bytes(view.bytes));
                 out.confirm(&sid.to_string(), confirm.as_deref(), &what)?;
                 let entries = vault.delete_recordings(&account, &[sid], Cause::Request).await?;
@@ -74,7 +80,10 @@ impl Delete {
                     total += records;
                     parts.push(format!("{} {class}s ({})", show_count(records), show_bytes(bytes)));
                 }
-                let what = format!("Deletes account {account} with {}. Export first what is still needed.", parts.join(", "));
+                let what = format!(
+                    "Deletes account {account} with {}. Export first what is still needed.",
+                    parts.join(", ")
+                );
                 out.confirm(account.as_str(), confirm.as_deref(), &what)?;
                 let entries = vault.close_account(&account).await?;
                 finish(&vault, out, &account, total, &entries).await
@@ -92,7 +101,9 @@ impl Records {
         let vault = site.open_vault_of(&self.account).await?;
         let what = format!("Deletes {} {class} records as put in by mistake.", self.sids.len());
         out.confirm(self.account.as_str(), self.confirm.as_deref(), &what)?;
-        let entries = vault.erase_records(&self.account, class, &self.sids, Cause::IngestError).await?;
+        let entries = vault
+            .erase_records(&self.account, class, &self.sids, Cause::IngestError)
+            .await?;
         finish(&vault, out, &self.account, self.sids.len() as u64, &entries).await
     }
 }
@@ -100,11 +111,14 @@ impl Records {
 async fn finish(vault: &Vault, out: &Output, account: &AccountSid, records: u64, entries: &[u64]) -> Done {
     // The deletion stands even if the log cannot be published now; the next tick does it.
     let published = vault.publish().await.is_ok();
-    out.show(&json!({ "account": account, "records": records, "log_entries": entries, "published": published }), || {
-        let mut text = format!("deleted: {} records are unreadable now\n", show_count(records));
-        for entry in entries {
-            text += &format!("certificate: callvault certificate {account} {entry}\n");
-        }
-        text
-    })
+    out.show(
+        &json!({ "account": account, "records": records, "log_entries": entries, "published": published }),
+        || {
+            let mut text = format!("deleted: {} records are unreadable now\n", show_count(records));
+            for entry in entries {
+                text += &format!("certificate: callvault certificate {account} {entry}\n");
+            }
+            text
+        },
+    )
 }

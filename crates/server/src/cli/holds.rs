@@ -89,14 +89,22 @@ impl Holds {
                                 Some(at) => format!("lifted {at}"),
                                 None => format!("in force, review {}", hold.review_at),
                             };
-                            format!("{}  {state}\n  {}: {}\n  {}\n", hold.id, hold.matter, hold.reason, show_scope(&hold.scope))
+                            format!(
+                                "{}  {state}\n  {}: {}\n  {}\n",
+                                hold.id,
+                                hold.matter,
+                                hold.reason,
+                                show_scope(&hold.scope)
+                            )
                         })
                         .collect()
                 })
             }
             Self::Place(place) => place.run(site, out).await,
             Self::Lift { account, hold } => {
-                let id: HoldId = hold.parse().map_err(|_| CliError::Refused("no such hold in force".to_owned()))?;
+                let id: HoldId = hold
+                    .parse()
+                    .map_err(|_| CliError::Refused("no such hold in force".to_owned()))?;
                 site.open_vault_of(&account).await?.lift_hold(&account, id).await?;
                 out.show(&json!({ "lifted": hold }), || format!("hold {hold} lifted"))
             }
@@ -119,7 +127,9 @@ impl Place {
         };
         let account = vault.get_account(&self.account).await?;
         let scope = read_scope(&account, &new).map_err(|problem| CliError::Refused(problem.detail))?;
-        let id = vault.place_hold(&self.account, scope, &new.matter, &new.reason, self.review_at).await?;
+        let id = vault
+            .place_hold(&self.account, scope, &new.matter, &new.reason, self.review_at)
+            .await?;
         out.show(&json!({ "hold": id.to_string() }), || format!("hold {id} placed"))
     }
 }

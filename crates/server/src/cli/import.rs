@@ -71,13 +71,15 @@ impl Records {
         if self.rejects.is_some() && self.files.len() > 1 {
             return Err(CliError::Usage("--rejects goes with one file".to_owned()));
         }
-        let time_zone = parse_time_zone(&self.time_zone)
-            .map_err(|error| CliError::Usage(format!("--time-zone: {error}")))?;
+        let time_zone =
+            parse_time_zone(&self.time_zone).map_err(|error| CliError::Usage(format!("--time-zone: {error}")))?;
         let vault = site.open_vault_of(&self.account).await?;
         let mut reports = Vec::new();
         let mut rejected = 0;
         for path in &self.files {
-            let size = std::fs::metadata(path).map_err(|error| CliError::file("import file", &error))?.len();
+            let size = std::fs::metadata(path)
+                .map_err(|error| CliError::file("import file", &error))?
+                .len();
             let format = self.format_of(path, class)?;
             let rejects = self.rejects.clone().unwrap_or_else(|| beside(path));
             let bar = out.bytes_bar(size, "importing");
@@ -99,7 +101,10 @@ impl Records {
                 show_count(done.stored),
                 show_count(done.known),
                 show_count(done.rejected),
-                rejects.as_ref().map(|path| format!(", see {}", path.display())).unwrap_or_default()
+                rejects
+                    .as_ref()
+                    .map(|path| format!(", see {}", path.display()))
+                    .unwrap_or_default()
             ))?;
             reports.push(json!({
                 "file": path, "rows": done.rows, "stored": done.stored, "known": done.known,
@@ -110,7 +115,10 @@ impl Records {
             out.show(&json!({ "files": reports, "rejected": rejected }), String::new)?;
         }
         if rejected > 0 {
-            return Err(CliError::Refused(format!("{} rows were refused; the others are stored", show_count(rejected))));
+            return Err(CliError::Refused(format!(
+                "{} rows were refused; the others are stored",
+                show_count(rejected)
+            )));
         }
         Ok(())
     }

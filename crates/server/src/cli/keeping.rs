@@ -107,7 +107,10 @@ impl Retention {
                         body.plan, body.recording_days, body.recording_days_limit, body.notice_days
                     );
                     for change in &body.scheduled {
-                        text += &format!("from {}: recordings {} days\n", change.effective_at, change.recording_days);
+                        text += &format!(
+                            "from {}: recordings {} days\n",
+                            change.effective_at, change.recording_days
+                        );
                     }
                     for term in &body.classes {
                         text += &format!("{:18} {}\n", term.class, term.term);
@@ -118,13 +121,20 @@ impl Retention {
                     text
                 })
             }
-            Self::Preview { account, recording_days } => {
+            Self::Preview {
+                account,
+                recording_days,
+            } => {
                 let vault = site.open_vault_of(&account).await?;
                 let (change, preview) = vault.preview_retention(&account, recording_days).await?;
                 let body = ChangeBody::new(&change, &preview);
                 out.show(&body, || show_change(&body))
             }
-            Self::Set { account, recording_days, confirm } => {
+            Self::Set {
+                account,
+                recording_days,
+                confirm,
+            } => {
                 let vault = site.open_vault_of(&account).await?;
                 let (change, preview) = vault.preview_retention(&account, recording_days).await?;
                 if preview.records > 0 {
@@ -155,7 +165,9 @@ impl PlanCommand {
             "plan": plan.as_str(), "previous_plan": change.previous_plan.as_str(), "effective_at": effective_at,
             "deletes_sooner": preview.records,
         });
-        out.show(&value, || format!("plan {plan} instead of {}, from {effective_at}", change.previous_plan))
+        out.show(&value, || {
+            format!("plan {plan} instead of {}, from {effective_at}", change.previous_plan)
+        })
     }
 }
 
@@ -165,7 +177,9 @@ impl Forecast {
         let to = self.to.unwrap_or_else(|| vault.now().plus_days(30));
         let rows = vault.forecast(&self.account, to).await?;
         let rows: Vec<_> = rows.iter().map(ForecastRowBody::from).collect();
-        out.show(&json!({ "to": to.to_string(), "rows": rows }), || show_forecast(&rows, to))
+        out.show(&json!({ "to": to.to_string(), "rows": rows }), || {
+            show_forecast(&rows, to)
+        })
     }
 }
 
@@ -177,7 +191,10 @@ pub(crate) fn show_forecast(rows: &[ForecastRowBody], to: TimeUs) -> String {
     let mut text = String::new();
     for row in rows {
         let (records, bytes) = (show_count(row.records), show_bytes(row.bytes));
-        text += &format!("{}  {:18} {records:>10}  {bytes:>12}  {}\n", row.day, row.class, row.because);
+        text += &format!(
+            "{}  {:18} {records:>10}  {bytes:>12}  {}\n",
+            row.day, row.class, row.because
+        );
     }
     text
 }

@@ -54,7 +54,11 @@ impl Keys {
 
 async fn status(site: &Site, out: &Output, region: &str) -> Done {
     let vault = site.open_vault(region).await?;
-    let epochs = vault.catalog().list_epochs().await.map_err(callvault_app::VaultError::from)?;
+    let epochs = vault
+        .catalog()
+        .list_epochs()
+        .await
+        .map_err(callvault_app::VaultError::from)?;
     let kind = vault.keys().provider().kind();
     let rows: Vec<_> = epochs
         .iter()
@@ -68,10 +72,16 @@ async fn status(site: &Site, out: &Output, region: &str) -> Done {
         "region": region, "provider": kind, "verifier_key": vault.verifier_key(), "purge_days": purge_days, "epochs": rows,
     });
     out.show(&value, || {
-        let mut text = format!("provider {kind}, purge deadline {purge_days} days\nverifier key {}\n", vault.verifier_key());
+        let mut text = format!(
+            "provider {kind}, purge deadline {purge_days} days\nverifier key {}\n",
+            vault.verifier_key()
+        );
         for row in &epochs {
             let state = if row.open { "open" } else { "closing" };
-            text += &format!("epoch {:>6} since {} {state:8} {} keys\n", row.epoch, row.created_at, row.live_keys);
+            text += &format!(
+                "epoch {:>6} since {} {state:8} {} keys\n",
+                row.epoch, row.created_at, row.live_keys
+            );
         }
         text
     })
@@ -80,12 +90,18 @@ async fn status(site: &Site, out: &Output, region: &str) -> Done {
 fn backup(site: &Site, out: &Output, region: &str, file: &PathBuf) -> Done {
     let keys = &site.get_here(region)?.stores.keys;
     let Some(path) = keys.strip_prefix("file:") else {
-        return Err(CliError::Refused("these keys are in a device; back it up with its own tools".to_owned()));
+        return Err(CliError::Refused(
+            "these keys are in a device; back it up with its own tools".to_owned(),
+        ));
     };
     let bytes = std::fs::read(path).map_err(|error| CliError::file("key file", &error))?;
     let failed = |error| CliError::file("copy of the key file", &error);
-    let mut copy =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
+    let mut copy = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(failed)?;
     copy.write_all(&bytes).and_then(|()| copy.sync_all()).map_err(failed)?;
     out.show(&json!({ "file": file }), || {
         format!("key file copied to {}; it still needs the passphrase", file.display())

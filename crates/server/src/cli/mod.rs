@@ -32,7 +32,11 @@ use crate::{
 
 /// A vault for telephony data that forgets on time, and proves it.
 #[derive(Parser)]
-#[command(name = "callvault", version, after_help = "Exit codes: 0 done; 1 refused, or not as it should be; 2 wrong usage or configuration; 3 a store, key or file failed.")]
+#[command(
+    name = "callvault",
+    version,
+    after_help = "Exit codes: 0 done; 1 refused, or not as it should be; 2 wrong usage or configuration; 3 a store, key or file failed."
+)]
 pub struct Cli {
     /// Configuration file; callvault.toml here if it exists.
     #[arg(long, global = true, env = "CALLVAULT_CONFIG", value_name = "FILE")]
@@ -143,9 +147,9 @@ impl From<SiteError> for CliError {
                 Self::Refused(text) => Self::Refused(text),
                 Self::Usage(text) | Self::Failed(text) => Self::Failed(format!("region {region}: {text}")),
             },
-            SiteError::Directory(crate::directory::DirectoryError::Taken(_)) | SiteError::NoAccount | SiteError::Elsewhere(_) => {
-                Self::Refused(error.to_string())
-            }
+            SiteError::Directory(crate::directory::DirectoryError::Taken(_))
+            | SiteError::NoAccount
+            | SiteError::Elsewhere(_) => Self::Refused(error.to_string()),
             SiteError::Directory(_) => Self::Failed(error.to_string()),
         }
     }
@@ -224,18 +228,22 @@ async fn dispatch(cli: Cli) -> Done {
 
 /// Reads an account's name from an argument.
 pub(crate) fn parse_account(text: &str) -> Result<AccountSid, String> {
-    text.parse().map_err(|error: callvault_app::core::id::BadId| error.to_string())
+    text.parse()
+        .map_err(|error: callvault_app::core::id::BadId| error.to_string())
 }
 
 /// Reads a moment from an argument: RFC 3339, or a day.
 pub(crate) fn parse_time(text: &str) -> Result<callvault_app::core::TimeUs, String> {
     use callvault_app::core::{Day, TimeUs};
-    TimeUs::parse(text).or_else(|_| Day::parse(text).map(Day::start)).map_err(|error| format!("{error}, or 2026-01-31"))
+    TimeUs::parse(text)
+        .or_else(|_| Day::parse(text).map(Day::start))
+        .map_err(|error| format!("{error}, or 2026-01-31"))
 }
 
 /// Reads a SID from an argument.
 pub(crate) fn parse_sid(text: &str) -> Result<callvault_app::core::Sid, String> {
-    text.parse().map_err(|error: callvault_app::core::id::BadId| error.to_string())
+    text.parse()
+        .map_err(|error: callvault_app::core::id::BadId| error.to_string())
 }
 
 #[cfg(test)]

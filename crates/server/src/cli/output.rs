@@ -78,12 +78,19 @@ impl Output {
                 let _ = write!(stderr, "{what}\nThis cannot be undone. Type {name} to go on: ");
                 let _ = stderr.flush();
                 let mut line = String::new();
-                std::io::stdin().lock().read_line(&mut line).map_err(|error| CliError::file("standard input", &error))?;
+                std::io::stdin()
+                    .lock()
+                    .read_line(&mut line)
+                    .map_err(|error| CliError::file("standard input", &error))?;
                 line.trim().to_owned()
             }
             None => return Err(CliError::Refused(format!("{what} Confirm with --confirm {name}."))),
         };
-        if typed == name { Ok(()) } else { Err(CliError::Refused("not confirmed; nothing was changed".to_owned())) }
+        if typed == name {
+            Ok(())
+        } else {
+            Err(CliError::Refused("not confirmed; nothing was changed".to_owned()))
+        }
     }
 }
 

@@ -58,8 +58,15 @@ pub(super) struct Verify {
 
 impl Deletions {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
-        let found = site.open_vault_of(&self.account).await?.list_deletions(&self.account, None, self.limit).await?;
-        let rows: Vec<_> = found.iter().map(|summary| DeletionBody::new(&self.account, summary)).collect();
+        let found = site
+            .open_vault_of(&self.account)
+            .await?
+            .list_deletions(&self.account, None, self.limit)
+            .await?;
+        let rows: Vec<_> = found
+            .iter()
+            .map(|summary| DeletionBody::new(&self.account, summary))
+            .collect();
         out.show(&json!({ "deletions": rows }), || {
             if rows.is_empty() {
                 return "nothing was deleted".to_owned();
@@ -67,8 +74,15 @@ impl Deletions {
             rows.iter()
                 .map(|row| {
                     let (class, records) = (row.class.unwrap_or("account key"), show_count(row.records));
-                    let state = if row.purged { "bytes removed" } else { "bytes waiting for removal" };
-                    format!("{:>8}  {}  {class:12} {records:>10}  {:18} {state}\n", row.log_index, row.at, row.cause)
+                    let state = if row.purged {
+                        "bytes removed"
+                    } else {
+                        "bytes waiting for removal"
+                    };
+                    format!(
+                        "{:>8}  {}  {class:12} {records:>10}  {:18} {state}\n",
+                        row.log_index, row.at, row.cause
+                    )
                 })
                 .collect()
         })
@@ -77,11 +91,17 @@ impl Deletions {
 
 impl CertificateCommand {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
-        let text = site.open_vault_of(&self.account).await?.certificate(&self.account, self.log_index).await?;
+        let text = site
+            .open_vault_of(&self.account)
+            .await?
+            .certificate(&self.account, self.log_index)
+            .await?;
         match self.output {
             Some(path) => {
                 std::fs::write(&path, &text).map_err(|error| CliError::file("certificate", &error))?;
-                out.show(&json!({ "file": path }), || format!("certificate written to {}", path.display()))
+                out.show(&json!({ "file": path }), || {
+                    format!("certificate written to {}", path.display())
+                })
             }
             None => out.show(&json!({ "certificate": text }), || text.clone()),
         }
@@ -104,7 +124,11 @@ impl Verify {
         let verified = verify(&text, &key).map_err(refuse)?;
         let mut log_size = None;
         if let Some(folder) = &self.log {
-            let since = self.since.as_ref().map(|path| read("earlier checkpoint", path)).transpose()?;
+            let since = self
+                .since
+                .as_ref()
+                .map(|path| read("earlier checkpoint", path))
+                .transpose()?;
             let checkpoints = [Some(certificate_checkpoint(&text, &key)?), since];
             log_size = Some(check_log(folder, &key, checkpoints.into_iter().flatten()).map_err(refuse)?);
         }
@@ -152,7 +176,11 @@ fn copy_states(copies: &callvault_app::core::proof::Copies) -> Vec<(&'static str
         CopyState::Pending { until } => format!("pending until {until}"),
         other => serde_json::to_value(other)
             .ok()
-            .and_then(|value| value.get("state").and_then(|state| state.as_str().map(ToOwned::to_owned)))
+            .and_then(|value| {
+                value
+                    .get("state")
+                    .and_then(|state| state.as_str().map(ToOwned::to_owned))
+            })
             .unwrap_or_default(),
     };
     vec![
@@ -176,7 +204,8 @@ fn certificate_checkpoint(text: &str, key: &str) -> Result<String, CliError> {
 /// Checks that a copy of the log leads to its signed root and continues every earlier checkpoint. Returns its size.
 fn check_log(folder: &std::path::Path, key: &str, earlier: impl Iterator<Item = String>) -> Result<u64, String> {
     let key: VerifierKey = key.trim().parse().map_err(|_| "verifier key".to_owned())?;
-    let note = std::fs::read_to_string(folder.join("checkpoint")).map_err(|error| format!("log checkpoint: {error}"))?;
+    let note =
+        std::fs::read_to_string(folder.join("checkpoint")).map_err(|error| format!("log checkpoint: {error}"))?;
     let newest = Checkpoint::open(&note, &key).map_err(|error| error.to_string())?;
     let fetch = |path: &TilePath| match std::fs::read(folder.join(path.to_string())) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -190,7 +219,10 @@ fn check_log(folder: &std::path::Path, key: &str, earlier: impl Iterator<Item = 
     for note in earlier {
         let old = Checkpoint::open(&note, &key).map_err(|error| error.to_string())?;
         if old.size > newest.size {
-            return Err(format!("the log was cut: it had {} entries and has {}", old.size, newest.size));
+            return Err(format!(
+                "the log was cut: it had {} entries and has {}",
+                old.size, newest.size
+            ));
         }
         let proof = prove_consistency(old.size, newest.size, &reader).map_err(|error| error.to_string())?;
         verify_consistency(old.size, &old.root, newest.size, &newest.root, &proof)

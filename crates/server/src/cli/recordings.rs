@@ -90,12 +90,17 @@ impl Recordings {
         }
         bar.finish_and_clear();
         let rejected = rejects.len() as u64;
-        out.show(&json!({ "stored": stored, "known": known, "rejected": rejected, "rejects": rejects }), || {
-            let (stored, known, rejected) = (show_count(stored), show_count(known), show_count(rejected));
-            format!("{stored} stored, {known} known, {rejected} refused")
-        })?;
+        out.show(
+            &json!({ "stored": stored, "known": known, "rejected": rejected, "rejects": rejects }),
+            || {
+                let (stored, known, rejected) = (show_count(stored), show_count(known), show_count(rejected));
+                format!("{stored} stored, {known} known, {rejected} refused")
+            },
+        )?;
         if rejected > 0 {
-            return Err(CliError::Refused(format!("{rejected} files were refused; the others are stored")));
+            return Err(CliError::Refused(format!(
+                "{rejected} files were refused; the others are stored"
+            )));
         }
         Ok(())
     }
@@ -104,8 +109,12 @@ impl Recordings {
         match self.consent {
             ConsentName::Announced => Consent::Announced,
             ConsentName::Accepted => Consent::Accepted,
-            ConsentName::Contract => Consent::Contract { version: self.version.clone().unwrap_or_default() },
-            ConsentName::Attested => Consent::Attested { by: self.by.clone().unwrap_or_default() },
+            ConsentName::Contract => Consent::Contract {
+                version: self.version.clone().unwrap_or_default(),
+            },
+            ConsentName::Attested => Consent::Attested {
+                by: self.by.clone().unwrap_or_default(),
+            },
         }
     }
 }
@@ -124,7 +133,9 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Done {
     }
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let audio = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("wav") || kind.eq_ignore_ascii_case("mp3"));
+        let audio = path
+            .extension()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("wav") || kind.eq_ignore_ascii_case("mp3"));
         if audio || path.is_dir() {
             collect(&path, files)?;
         }
@@ -138,12 +149,18 @@ fn name_of(file: &Path) -> String {
 
 /// What a file says of its call's time: the seconds that an Asterisk unique id begins with, else when it was written.
 fn hint(file: &Path, id: &str) -> Option<TimeUs> {
-    let seconds = id.split('.').next().and_then(|text| text.parse::<i64>().ok()).filter(|seconds| *seconds > 600_000_000);
+    let seconds = id
+        .split('.')
+        .next()
+        .and_then(|text| text.parse::<i64>().ok())
+        .filter(|seconds| *seconds > 600_000_000);
     let written = || {
         let time = std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()?;
         i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
     };
-    seconds.or_else(written).map(|seconds| TimeUs(seconds.saturating_mul(1_000_000)))
+    seconds
+        .or_else(written)
+        .map(|seconds| TimeUs(seconds.saturating_mul(1_000_000)))
 }
 
 /// The calls that the files' names mean, by the id in the name.
@@ -154,7 +171,10 @@ async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Resu
         let name = name_of(file);
         let Some(id) = match_recording(&name) else { continue };
         match id.parse::<Sid>() {
-            Ok(sid) => match vault.get_record(&account.sid, Class::Call, sid, Reader::Compliance).await {
+            Ok(sid) => match vault
+                .get_record(&account.sid, Class::Call, sid, Reader::Compliance)
+                .await
+            {
                 Ok(record) => _ = found.insert(id.to_owned(), match_of(&record)),
                 Err(VaultError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -162,9 +182,14 @@ async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Resu
             Err(_) => _ = hint(file, id).map(|at| wanted.insert(id.to_owned(), at)),
         }
     }
-    let (Some(first), Some(last)) = (wanted.values().min(), wanted.values().max()) else { return Ok(found) };
+    let (Some(first), Some(last)) = (wanted.values().min(), wanted.values().max()) else {
+        return Ok(found);
+    };
     let is_wanted = |record: &Record| match record {
-        Record::Call(call) => call.source_id.as_ref().is_some_and(|id| wanted.contains_key(id.as_str())),
+        Record::Call(call) => call
+            .source_id
+            .as_ref()
+            .is_some_and(|id| wanted.contains_key(id.as_str())),
         Record::Message(_) => false,
     };
     let mut query = Query {
@@ -175,7 +200,9 @@ async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Resu
         ..Query::default()
     };
     loop {
-        let page = vault.list_records_of(account, Class::Call, &query, Reader::Compliance).await?;
+        let page = vault
+            .list_records_of(account, Class::Call, &query, Reader::Compliance)
+            .await?;
         for record in &page.records {
             if let Record::Call(call) = record
                 && let Some(id) = &call.source_id
@@ -191,7 +218,11 @@ async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Resu
 }
 
 fn match_of(record: &Record) -> Match {
-    Match { sid: record.sid(), at: record.at(), parties: record.parties().map(Clone::clone) }
+    Match {
+        sid: record.sid(),
+        at: record.at(),
+        parties: record.parties().map(Clone::clone),
+    }
 }
 
 async fn import_one(
@@ -203,8 +234,16 @@ async fn import_one(
 ) -> Result<Outcome, CliError> {
     let name = name_of(file);
     let call = match_recording(&name).and_then(|id| calls.get(id));
-    let Some(Match { sid: call_sid, at, parties }) = call.cloned() else {
-        return Ok(Outcome::Rejected("no-call", "no call of the vault belongs to this file name".to_owned()));
+    let Some(Match {
+        sid: call_sid,
+        at,
+        parties,
+    }) = call.cloned()
+    else {
+        return Ok(Outcome::Rejected(
+            "no-call",
+            "no call of the vault belongs to this file name".to_owned(),
+        ));
     };
     let audio = std::fs::read(file).map_err(|error| CliError::file("recording", &error))?;
     let info = match probe(Cursor::new(&audio), audio.len() as u64, &name) {
@@ -221,7 +260,12 @@ async fn import_one(
         file_name: Some(name),
     };
     let sid = recording_sid(account, Some(call_sid), at, &audio);
-    let new = NewRecording { sid, call_sid: Some(call_sid), at, meta };
+    let new = NewRecording {
+        sid,
+        call_sid: Some(call_sid),
+        at,
+        meta,
+    };
     match vault.put_recording(&account.sid, new, &audio).await {
         Ok(_) => Ok(Outcome::New),
         Err(VaultError::Store(StoreError::Conflict { .. })) => Ok(Outcome::Known),

@@ -29,7 +29,11 @@ pub(crate) fn start_log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CALLVAULT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     // A log that was started before stays.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).json().with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .json()
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 impl Serve {
@@ -51,8 +55,15 @@ impl Serve {
                 .doors
                 .iter()
                 .map(|door| {
-                    let kind = if door.self_signed { "self-signed certificate" } else { "certificate" };
-                    format!("region {} at https://{}\n  {kind}, SHA-256 {}\n", door.region, door.address, door.fingerprint)
+                    let kind = if door.self_signed {
+                        "self-signed certificate"
+                    } else {
+                        "certificate"
+                    };
+                    format!(
+                        "region {} at https://{}\n  {kind}, SHA-256 {}\n",
+                        door.region, door.address, door.fingerprint
+                    )
                 })
                 .collect()
         })?;
@@ -81,7 +92,9 @@ impl Work {
             tasks.abort_all();
         }
         if failures > 0 {
-            return Err(CliError::Failed(format!("{failures} steps failed and will be tried again; the log says which")));
+            return Err(CliError::Failed(format!(
+                "{failures} steps failed and will be tried again; the log says which"
+            )));
         }
         Ok(())
     }

@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use callvault_app::{
-    assembly::open_objects,
-    backup::restore,
-    core::TimeUs,
-    doctor::Severity,
-};
+use callvault_app::{assembly::open_objects, backup::restore, core::TimeUs, doctor::Severity};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, Done, Output, output::{show_bytes, show_count}};
+use super::{
+    CliError, Done, Output,
+    output::{show_bytes, show_count},
+};
 use crate::site::Site;
 
 /// Arguments of `backup`.

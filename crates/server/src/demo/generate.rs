@@ -60,23 +60,46 @@ pub struct World {
 }
 
 /// Share of a day's calls by local hour, in thousandths.
-const HOURS: [u64; 24] = [2, 1, 1, 1, 2, 5, 12, 28, 55, 88, 105, 102, 84, 62, 70, 86, 92, 84, 58, 34, 16, 7, 3, 2];
+const HOURS: [u64; 24] = [
+    2, 1, 1, 1, 2, 5, 12, 28, 55, 88, 105, 102, 84, 62, 70, 86, 92, 84, 58, 34, 16, 7, 3, 2,
+];
 
 impl World {
     /// An Indian contact centre.
     #[must_use]
     pub const fn india(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), prefix: "+9199000", digits: 5, exophones: 12, people: 60_000, offset_minutes: 330, indian: true }
+        Self {
+            dice: Dice::new(seed),
+            prefix: "+9199000",
+            digits: 5,
+            exophones: 12,
+            people: 60_000,
+            offset_minutes: 330,
+            indian: true,
+        }
     }
 
     /// A Singaporean one.
     #[must_use]
     pub const fn singapore(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), prefix: "+653159", digits: 4, exophones: 4, people: 9_000, offset_minutes: 480, indian: false }
+        Self {
+            dice: Dice::new(seed),
+            prefix: "+653159",
+            digits: 4,
+            exophones: 4,
+            people: 9_000,
+            offset_minutes: 480,
+            indian: false,
+        }
     }
 
     /// A person's number. The fifth power makes a few of them very busy.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 2^20")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "below 2^20"
+    )]
     fn person(&mut self) -> String {
         let rank = (self.dice.unit().powi(3) * self.people as f64) as u64;
         format!("{}{:0width$}", self.prefix, self.exophones + rank, width = self.digits)
@@ -129,7 +152,11 @@ impl World {
             _ => ("canceled", 0),
         };
         let ring_s = self.dice.seconds(9.0, 0.5).min(60);
-        let answered = if talk_s > 0 { at.plus_seconds(i64::from(ring_s)).to_string() } else { String::new() };
+        let answered = if talk_s > 0 {
+            at.plus_seconds(i64::from(ring_s)).to_string()
+        } else {
+            String::new()
+        };
         let ended = at.plus_seconds(i64::from(ring_s + talk_s));
         let (direction, from, to) = match inbound {
             true => ("inbound", &person, &exophone),
@@ -238,7 +265,11 @@ mod tests {
     #[test]
     fn tones_are_a_real_wav() {
         let audio = tones(1, 2);
-        let info = callvault_app::audio::probe(std::io::Cursor::new(&audio), audio.len() as u64, "a.wav").expect("a WAV");
-        assert_eq!((info.sample_rate_hz, info.channels, info.duration_ms), (8_000, 1, 2_000));
+        let info =
+            callvault_app::audio::probe(std::io::Cursor::new(&audio), audio.len() as u64, "a.wav").expect("a WAV");
+        assert_eq!(
+            (info.sample_rate_hz, info.channels, info.duration_ms),
+            (8_000, 1, 2_000)
+        );
     }
 }

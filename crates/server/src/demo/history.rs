@@ -123,7 +123,10 @@ impl Feed {
         let done = vault.import_file(&self.account, import, &mut |_| {}).await?;
         match done.rejected {
             0 => Ok(()),
-            count => Err(CliError::Failed(format!("{count} generated rows were refused; see {}", rejects.display()))),
+            count => Err(CliError::Failed(format!(
+                "{count} generated rows were refused; see {}",
+                rejects.display()
+            ))),
         }
     }
 
@@ -132,7 +135,8 @@ impl Feed {
         let account = vault.get_account(&self.account).await?;
         let answered = |record: &Record| matches!(record, Record::Call(call) if call.status == CallStatus::Completed);
         for n in 0..self.recordings {
-            let share = i64::try_from(n).unwrap_or(0) * STEP_DAYS * DAY_US / i64::try_from(self.recordings).unwrap_or(1);
+            let share =
+                i64::try_from(n).unwrap_or(0) * STEP_DAYS * DAY_US / i64::try_from(self.recordings).unwrap_or(1);
             let query = Query {
                 from: Some(TimeUs(span.0.0 + share)),
                 to: Some(span.1),
@@ -141,7 +145,9 @@ impl Feed {
                 limit: 1,
                 ..Query::default()
             };
-            let page = vault.list_records_of(&account, Class::Call, &query, Reader::Account).await?;
+            let page = vault
+                .list_records_of(&account, Class::Call, &query, Reader::Account)
+                .await?;
             let (Some(Record::Call(call)), Some(audio)) = (page.records.first(), voices.get(n % voices.len().max(1)))
             else {
                 continue;
@@ -156,7 +162,12 @@ impl Feed {
                 file_name: None,
             };
             let sid = recording_sid(&account, Some(call.sid), call.at, audio);
-            let new = NewRecording { sid, call_sid: Some(call.sid), at: call.at, meta };
+            let new = NewRecording {
+                sid,
+                call_sid: Some(call.sid),
+                at: call.at,
+                meta,
+            };
             vault.put_recording(&self.account, new, audio).await?;
         }
         Ok(())

@@ -62,7 +62,12 @@ pub struct Demo {
 }
 
 fn parse_days(text: &str) -> Result<u32, String> {
-    let days = text.strip_suffix('d').unwrap_or(text).parse().ok().filter(|days| (1..=3_650).contains(days));
+    let days = text
+        .strip_suffix('d')
+        .unwrap_or(text)
+        .parse()
+        .ok()
+        .filter(|days| (1..=3_650).contains(days));
     days.ok_or_else(|| "expected days, such as 30d".to_owned())
 }
 
@@ -109,7 +114,8 @@ impl Demo {
         let start = if fresh {
             TimeUs(today.day().start().0).plus_days(-history::DAYS)
         } else {
-            let text = std::fs::read_to_string(self.dir.join("clock")).map_err(|error| CliError::file("clock", &error))?;
+            let text =
+                std::fs::read_to_string(self.dir.join("clock")).map_err(|error| CliError::file("clock", &error))?;
             TimeUs::parse(text.trim()).map_err(|error| CliError::Failed(error.to_string()))?
         };
         let clock = Arc::new(ManualClock::new(start));
@@ -118,7 +124,12 @@ impl Demo {
         let site = Site::new(config, Arc::clone(&clock) as Arc<dyn Clock>)?;
         let account = |name: &str| name.parse().map_err(|_| CliError::Failed("account".to_owned()));
         let accounts = [(account("acme-in")?, "in"), (account("lion-sg")?, "sg")];
-        Ok(Stage { dir: self.dir.clone(), site, clock, accounts })
+        Ok(Stage {
+            dir: self.dir.clone(),
+            site,
+            clock,
+            accounts,
+        })
     }
 }
 
@@ -128,13 +139,20 @@ fn clear(dir: &Path) -> Result<(), CliError> {
     if dir.exists() {
         let empty = std::fs::read_dir(dir).map_err(failed)?.next().is_none();
         if !empty && !dir.join(MARK).exists() {
-            let text = format!("{} is there and is no demo; choose another folder with --dir", dir.display());
+            let text = format!(
+                "{} is there and is no demo; choose another folder with --dir",
+                dir.display()
+            );
             return Err(CliError::Refused(text));
         }
         std::fs::remove_dir_all(dir).map_err(failed)?;
     }
     std::fs::create_dir_all(dir).map_err(failed)?;
-    std::fs::write(dir.join(MARK), "callvault demo removes this folder when it starts anew\n").map_err(failed)
+    std::fs::write(
+        dir.join(MARK),
+        "callvault demo removes this folder when it starts anew\n",
+    )
+    .map_err(failed)
 }
 
 fn write_config(dir: &Path, port: u16) -> Result<String, CliError> {
@@ -148,9 +166,15 @@ fn write_config(dir: &Path, port: u16) -> Result<String, CliError> {
         std::fs::create_dir_all(dir.join(region)).map_err(failed)?;
         let path = dir.join(region).join("passphrase");
         if !path.exists() {
-            let bytes = callvault_app::seal::random_bytes::<24>().map_err(|error| CliError::Failed(error.to_string()))?;
+            let bytes =
+                callvault_app::seal::random_bytes::<24>().map_err(|error| CliError::Failed(error.to_string()))?;
             let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(failed)?;
             std::io::Write::write_all(&mut file, hex::encode(bytes).as_bytes()).map_err(failed)?;
         }
     }
@@ -173,7 +197,9 @@ impl Stage {
             }
             let ran_us = i64::try_from(watch.elapsed().as_micros()).unwrap_or(0);
             self.clock.advance_to(TimeUs(began.0 + pushed_us + ran_us));
-            let Ok(text) = std::fs::read_to_string(&order) else { continue };
+            let Ok(text) = std::fs::read_to_string(&order) else {
+                continue;
+            };
             let failed = |error| CliError::file("order to push", &error);
             std::fs::remove_file(&order).map_err(failed)?;
             let Ok(days) = parse_days(text.trim()) else { continue };
@@ -212,9 +238,13 @@ async fn order_push(dir: &Path, days: u32, out: &Output) -> Result<(), CliError>
     for _ in 0..PATIENCE_LOOKS {
         if let Ok(text) = std::fs::read_to_string(&answer) {
             std::fs::remove_file(&answer).map_err(failed)?;
-            return out.show(&serde_json::json!({ "pushed_days": days, "report": text }), || text.clone());
+            return out.show(&serde_json::json!({ "pushed_days": days, "report": text }), || {
+                text.clone()
+            });
         }
         clock::wait(LOOK).await;
     }
-    Err(CliError::Refused("the demo does not answer; is `callvault demo` running?".to_owned()))
+    Err(CliError::Refused(
+        "the demo does not answer; is `callvault demo` running?".to_owned(),
+    ))
 }

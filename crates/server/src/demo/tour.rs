@@ -24,7 +24,10 @@ pub(super) async fn show(stage: &Stage, out: &Output) -> Result<(), CliError> {
     let now = stage.clock.now();
     out.say(&format!("It is {now} here. In the vault:"))?;
     for (account, region) in &stage.accounts {
-        out.say(&format!("  {account} ({region}): {}", holdings(stage, account, region).await?))?;
+        out.say(&format!(
+            "  {account} ({region}): {}",
+            holdings(stage, account, region).await?
+        ))?;
     }
     let to = now.plus_days(i64::from(PUSH_DAYS));
     out.say(&format!("\nDue in the next {PUSH_DAYS} days (callvault forecast):"))?;
@@ -36,7 +39,11 @@ pub(super) async fn show(stage: &Stage, out: &Output) -> Result<(), CliError> {
             *sum = (sum.0 + row.records, sum.1 + row.bytes);
         }
         for (class, (records, bytes)) in sums {
-            out.say(&format!("  {account}: {} {class}s, {}", show_count(records), show_bytes(bytes)))?;
+            out.say(&format!(
+                "  {account}: {} {class}s, {}",
+                show_count(records),
+                show_bytes(bytes)
+            ))?;
         }
     }
     out.say(&format!("\nThe date is pushed {PUSH_DAYS} days. What went:"))?;
@@ -72,7 +79,10 @@ pub(super) async fn push(stage: &Stage, days: u32) -> Result<String, CliError> {
     }
     let mut text = String::new();
     for ((account, class), (records, entries)) in sums {
-        text += &format!("  {account}: {} {class}s, in {entries} log entries\n", show_count(records));
+        text += &format!(
+            "  {account}: {} {class}s, in {entries} log entries\n",
+            show_count(records)
+        );
     }
     if text.is_empty() {
         text += "  nothing\n";
@@ -83,9 +93,13 @@ pub(super) async fn push(stage: &Stage, days: u32) -> Result<String, CliError> {
 
 /// Writes the newest certificate and the key to files and checks them, as a stranger would.
 async fn prove(stage: &Stage, out: &Output) -> Result<(), CliError> {
-    let Some((account, region)) = stage.accounts.first() else { return Ok(()) };
+    let Some((account, region)) = stage.accounts.first() else {
+        return Ok(());
+    };
     let vault = stage.site.open_vault(region).await?;
-    let Some(newest) = vault.list_deletions(account, None, 1).await?.into_iter().next() else { return Ok(()) };
+    let Some(newest) = vault.list_deletions(account, None, 1).await?.into_iter().next() else {
+        return Ok(());
+    };
     let text = vault.certificate(account, newest.log_index).await?;
     let failed = |error| CliError::file("certificate", &error);
     let (certificate, key) = (stage.dir.join("certificate.txt"), stage.dir.join("verifier-key.txt"));
@@ -120,13 +134,28 @@ async fn prove(stage: &Stage, out: &Output) -> Result<(), CliError> {
 pub(super) async fn show_doors(stage: &Stage, serving: &Serving, out: &Output) -> Result<(), CliError> {
     out.say("\nServing over HTTPS until Ctrl-C:")?;
     for (account, region) in &stage.accounts {
-        let token = stage.site.open_vault(region).await?.create_token(account, Role::Compliance).await?;
-        let Some(door) = serving.doors.iter().find(|door| door.region == *region) else { continue };
-        let curl = format!("curl --cacert {} -u {}:{}", door.cert_file.display(), token.token_key, token.secret);
+        let token = stage
+            .site
+            .open_vault(region)
+            .await?
+            .create_token(account, Role::Compliance)
+            .await?;
+        let Some(door) = serving.doors.iter().find(|door| door.region == *region) else {
+            continue;
+        };
+        let curl = format!(
+            "curl --cacert {} -u {}:{}",
+            door.cert_file.display(),
+            token.token_key,
+            token.secret
+        );
         let base = format!("https://{}/v1/accounts/{account}", door.address);
         out.say(&format!(
             "  {account} in region {region}\n    {curl} '{base}/calls?limit=3'\n    {curl} '{base}/forecast'\n    {curl} '{base}/deletions?limit=3'"
         ))?;
     }
-    out.say(&format!("In another shell:\n  callvault demo --dir {} --push 30d", stage.dir.display()))
+    out.say(&format!(
+        "In another shell:\n  callvault demo --dir {} --push 30d",
+        stage.dir.display()
+    ))
 }

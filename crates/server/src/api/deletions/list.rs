@@ -83,6 +83,9 @@ pub async fn list(State(door): State<Arc<Door>>, caller: Caller, mut params: Par
     let want = u32::try_from(limit).unwrap_or(u32::MAX);
     let found = door.vault.list_deletions(&caller.account, before, want).await?;
     let next_before = found.last().filter(|_| found.len() == limit).map(|last| last.log_index);
-    let deletions = found.iter().map(|summary| DeletionBody::new(&caller.account, summary)).collect();
+    let deletions = found
+        .iter()
+        .map(|summary| DeletionBody::new(&caller.account, summary))
+        .collect();
     Ok(Json(DeletionPage { deletions, next_before }))
 }

@@ -86,5 +86,9 @@ pub async fn get(State(door): State<Arc<Door>>, caller: Caller, mut params: Para
     }
     let rows = door.vault.forecast(&caller.account, to).await?;
     let rows = rows.iter().map(ForecastRowBody::from).collect();
-    Ok(Json(ForecastBody { from: now.to_string(), to: to.to_string(), rows }))
+    Ok(Json(ForecastBody {
+        from: now.to_string(),
+        to: to.to_string(),
+        rows,
+    }))
 }

@@ -58,8 +58,12 @@ pub enum ScopeBody {
 impl From<&HoldScope> for ScopeBody {
     fn from(scope: &HoldScope) -> Self {
         match scope {
-            HoldScope::Records(sids) => Self::Records { sids: sids.iter().map(ToString::to_string).collect() },
-            HoldScope::Number(hash) => Self::Number { number_hash: hex::encode(hash) },
+            HoldScope::Records(sids) => Self::Records {
+                sids: sids.iter().map(ToString::to_string).collect(),
+            },
+            HoldScope::Number(hash) => Self::Number {
+                number_hash: hex::encode(hash),
+            },
             HoldScope::Span { class, from, to } => Self::Span {
                 class: class.map(callvault_app::core::Class::as_str),
                 from: from.to_string(),

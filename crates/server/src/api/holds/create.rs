@@ -83,7 +83,10 @@ pub async fn create(
     let account = door.vault.get_account(&caller.account).await?;
     let review_at = parse_time("review_at", &new.review_at)?;
     let scope = read_scope(&account, &new)?;
-    let id = door.vault.place_hold(&caller.account, scope, &new.matter, &new.reason, review_at).await?;
+    let id = door
+        .vault
+        .place_hold(&caller.account, scope, &new.matter, &new.reason, review_at)
+        .await?;
     Ok((StatusCode::CREATED, Json(PlacedHold { id: id.to_string() })))
 }
 
@@ -97,15 +100,23 @@ pub(crate) fn read_scope(account: &Account, new: &NewHold) -> Answer<HoldScope> 
     match (&new.sids, &new.number, &new.from, &new.to) {
         (Some(sids), None, None, None) if class.is_none() => sids
             .iter()
-            .map(|sid| sid.parse().map_err(|_| Problem::invalid("sids", "Expected 32 hexadecimal digits each.")))
+            .map(|sid| {
+                sid.parse()
+                    .map_err(|_| Problem::invalid("sids", "Expected 32 hexadecimal digits each."))
+            })
             .collect::<Answer<_>>()
             .map(HoldScope::Records),
-        (None, Some(number), None, None) if class.is_none() => {
-            Ok(HoldScope::Number(account.number_hash(&parse_number("number", number, account)?)))
-        }
-        (None, None, Some(from), Some(to)) => {
-            Ok(HoldScope::Span { class, from: parse_time("from", from)?, to: parse_time("to", to)? })
-        }
-        _ => Err(Problem::invalid("sids", "Give exactly one of: sids; number; from and to, with class if you like.")),
+        (None, Some(number), None, None) if class.is_none() => Ok(HoldScope::Number(
+            account.number_hash(&parse_number("number", number, account)?),
+        )),
+        (None, None, Some(from), Some(to)) => Ok(HoldScope::Span {
+            class,
+            from: parse_time("from", from)?,
+            to: parse_time("to", to)?,
+        }),
+        _ => Err(Problem::invalid(
+            "sids",
+            "Give exactly one of: sids; number; from and to, with class if you like.",
+        )),
     }
 }

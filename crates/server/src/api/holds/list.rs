@@ -32,5 +32,7 @@ pub struct HoldList {
 )]
 pub async fn list(State(door): State<Arc<Door>>, caller: Caller) -> Answer<Json<HoldList>> {
     let views = door.vault.list_holds(&caller.account).await?;
-    Ok(Json(HoldList { holds: views.iter().map(HoldBody::from).collect() }))
+    Ok(Json(HoldList {
+        holds: views.iter().map(HoldBody::from).collect(),
+    }))
 }

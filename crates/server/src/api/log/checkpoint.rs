@@ -13,5 +13,11 @@ use crate::{door::Door, problem::Answer};
 )]
 pub async fn checkpoint(State(door): State<Arc<Door>>) -> Answer<impl IntoResponse> {
     let note = door.vault.get_checkpoint().await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], note))
+    Ok((
+        [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-cache"),
+        ],
+        note,
+    ))
 }

@@ -14,5 +14,8 @@ use crate::door::Door;
     responses((status = 200, description = "A C2SP verifier key", body = String, content_type = "text/plain")),
 )]
 pub async fn key(State(door): State<Arc<Door>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{}\n", door.vault.verifier_key()))
+    (
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        format!("{}\n", door.vault.verifier_key()),
+    )
 }

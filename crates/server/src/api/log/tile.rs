@@ -25,6 +25,16 @@ use crate::{
 pub async fn tile(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Answer<impl IntoResponse> {
     let bytes = door.vault.get_log_part(&format!("tile/{path}")).await?;
     // A tile never changes; a partial one is replaced by a fuller one of another name and may go.
-    let cache = if path.contains(".p/") { "public, max-age=60" } else { "public, max-age=31536000, immutable" };
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, cache)], bytes))
+    let cache = if path.contains(".p/") {
+        "public, max-age=60"
+    } else {
+        "public, max-age=31536000, immutable"
+    };
+    Ok((
+        [
+            (header::CONTENT_TYPE, "application/octet-stream"),
+            (header::CACHE_CONTROL, cache),
+        ],
+        bytes,
+    ))
 }

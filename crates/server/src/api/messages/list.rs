@@ -51,5 +51,8 @@ pub async fn list(State(door): State<Arc<Door>>, caller: Caller, params: Params)
             _ => None,
         })
         .collect();
-    Ok(Json(MessagePage { messages, next_after: page.next.map(show_cursor) }))
+    Ok(Json(MessagePage {
+        messages,
+        next_after: page.next.map(show_cursor),
+    }))
 }

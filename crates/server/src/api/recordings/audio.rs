@@ -59,7 +59,10 @@ pub async fn audio(
             return Ok((headers, problem).into_response());
         }
     };
-    let stream = door.vault.read_recording(&caller.account, sid, range.clone(), caller.reader()).await?;
+    let stream = door
+        .vault
+        .read_recording(&caller.account, sid, range.clone(), caller.reader())
+        .await?;
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_LENGTH, (range.end - range.start).to_string()),
@@ -84,10 +87,19 @@ enum Asked {
 
 /// RFC 9110, 14.1.2 and 14.2: one range is served; what is not understood, and several ranges, are answered whole.
 fn read_range(text: &str, size: u64) -> Asked {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+    let Some((first, last)) = text
+        .strip_prefix("bytes=")
+        .and_then(|range| range.trim().split_once('-'))
+    else {
         return Asked::Whole;
     };
-    let part = |range: Range<u64>| if range.start < range.end { Asked::Part(range) } else { Asked::Outside };
+    let part = |range: Range<u64>| {
+        if range.start < range.end {
+            Asked::Part(range)
+        } else {
+            Asked::Outside
+        }
+    };
     match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), _) if last.is_empty() => part(first..size),
         (Ok(first), Ok(last)) if first <= last => part(first..last.saturating_add(1).min(size)),

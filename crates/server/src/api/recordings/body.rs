@@ -65,12 +65,22 @@ pub struct RecordingPage {
 
 impl From<&Consent> for ConsentBody {
     fn from(consent: &Consent) -> Self {
-        let plain = |decision| Self { decision, version: None, by: None };
+        let plain = |decision| Self {
+            decision,
+            version: None,
+            by: None,
+        };
         match consent {
             Consent::Announced => plain("announced"),
             Consent::Accepted => plain("accepted"),
-            Consent::Contract { version } => Self { version: Some(version.clone()), ..plain("contract") },
-            Consent::Attested { by } => Self { by: Some(by.clone()), ..plain("attested") },
+            Consent::Contract { version } => Self {
+                version: Some(version.clone()),
+                ..plain("contract")
+            },
+            Consent::Attested { by } => Self {
+                by: Some(by.clone()),
+                ..plain("attested")
+            },
         }
     }
 }
@@ -91,7 +101,12 @@ impl From<&RecordingView> for RecordingBody {
             call_sid: view.call_sid.map(|sid| sid.to_string()),
             at: view.at.to_string(),
             ends_at: view.ends_at.to_string(),
-            parties: view.meta.parties.iter().map(|number| number.as_str().to_owned()).collect(),
+            parties: view
+                .meta
+                .parties
+                .iter()
+                .map(|number| number.as_str().to_owned())
+                .collect(),
             format: format_name(view.meta.format),
             channels: view.meta.channels,
             sample_rate_hz: view.meta.sample_rate_hz,

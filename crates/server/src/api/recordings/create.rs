@@ -81,14 +81,20 @@ pub async fn create(
     let file_name = take_text(&mut params, "file_name")?;
     let call_sid: Option<Sid> = params.take_as("call_sid", "a SID, 32 hexadecimal digits")?;
     let mut at = params.take_time("at")?;
-    let mut parties = [params.take_number("from", &account)?, params.take_number("to", &account)?];
+    let mut parties = [
+        params.take_number("from", &account)?,
+        params.take_number("to", &account)?,
+    ];
     params.finish()?;
     if let Some(sid) = call_sid {
         complete_from_call(&door, &caller, sid, &mut at, &mut parties).await?;
     }
     let at = at.ok_or_else(|| Problem::invalid("at", "Needed, because the vault does not know the call."))?;
     let [Some(from), Some(to)] = parties else {
-        return Err(Problem::invalid("from", "Both numbers are needed, because the vault does not know the call."));
+        return Err(Problem::invalid(
+            "from",
+            "Both numbers are needed, because the vault does not know the call.",
+        ));
     };
     let audio = body.map_err(|_| Problem::too_large(MAX_AUDIO_BYTES))?;
     let probed = {
@@ -99,7 +105,10 @@ pub async fn create(
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.code(), format!("{error}.")).in_field("body")
     })?;
     if info.format != format {
-        return Err(Problem::invalid("content-type", "The body is not of the type that the request says."));
+        return Err(Problem::invalid(
+            "content-type",
+            "The body is not of the type that the request says.",
+        ));
     }
     let sid = recording_sid(&account, call_sid, at, &audio);
     let meta = RecordingMeta {
@@ -111,24 +120,49 @@ pub async fn create(
         consent,
         file_name,
     };
-    let new = NewRecording { sid, call_sid, at, meta };
+    let new = NewRecording {
+        sid,
+        call_sid,
+        at,
+        meta,
+    };
     let (status, outcome) = match door.vault.put_recording(&caller.account, new, &audio).await {
         Ok(_) => (StatusCode::CREATED, "new"),
         Err(VaultError::Store(callvault_app::store::StoreError::Conflict { .. })) => (StatusCode::OK, "known"),
         Err(error) => return Err(error.into()),
     };
-    Ok((status, Json(StoredRecording { sid: sid.to_string(), outcome })))
+    Ok((
+        status,
+        Json(StoredRecording {
+            sid: sid.to_string(),
+            outcome,
+        }),
+    ))
 }
 
 /// The same audio of the same call at the same moment is the same recording.
 pub(crate) fn recording_sid(account: &Account, call_sid: Option<Sid>, at: TimeUs, audio: &[u8]) -> Sid {
     let call = call_sid.map(|sid| sid.to_string()).unwrap_or_default();
-    account.sid_of_source(Class::Recording, &format!("{call}/{}", hex::encode(sha256(&[audio]))), at)
+    account.sid_of_source(
+        Class::Recording,
+        &format!("{call}/{}", hex::encode(sha256(&[audio]))),
+        at,
+    )
 }
 
 fn read_content_type(headers: &HeaderMap) -> Answer<AudioFormat> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    match kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => Ok(AudioFormat::Wav),
         "audio/mpeg" | "audio/mp3" => Ok(AudioFormat::Mp3),
         _ => {
@@ -147,7 +181,8 @@ fn read_consent(params: &mut Params) -> Answer<Consent> {
         Some("announced") => Ok(Consent::Announced),
         Some("accepted") => Ok(Consent::Accepted),
         Some("contract") => {
-            let version = version.ok_or_else(|| Problem::invalid("consent_version", "Say which version of the terms."))?;
+            let version =
+                version.ok_or_else(|| Problem::invalid("consent_version", "Say which version of the terms."))?;
             Ok(Consent::Contract { version })
         }
         Some("attested") => {
@@ -159,7 +194,8 @@ fn read_consent(params: &mut Params) -> Answer<Consent> {
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "consent-declined", detail).in_field("consent"))
         }
         _ => {
-            let detail = "A recording is stored only with a consent decision: announced, accepted, contract or attested.";
+            let detail =
+                "A recording is stored only with a consent decision: announced, accepted, contract or attested.";
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "consent-missing", detail).in_field("consent"))
         }
     }
@@ -167,9 +203,10 @@ fn read_consent(params: &mut Params) -> Answer<Consent> {
 
 fn take_text(params: &mut Params, name: &'static str) -> Answer<Option<String>> {
     match params.take(name) {
-        Some(text) if text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) => {
-            Err(Problem::invalid(name, format!("Expected at most {MAX_TEXT_BYTES} bytes of text.")))
-        }
+        Some(text) if text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) => Err(Problem::invalid(
+            name,
+            format!("Expected at most {MAX_TEXT_BYTES} bytes of text."),
+        )),
         text => Ok(text),
     }
 }
@@ -184,7 +221,11 @@ async fn complete_from_call(
     if at.is_some() && parties.iter().all(Option::is_some) {
         return Ok(());
     }
-    match door.vault.get_record(&caller.account, Class::Call, sid, caller.reader()).await {
+    match door
+        .vault
+        .get_record(&caller.account, Class::Call, sid, caller.reader())
+        .await
+    {
         Ok(Record::Call(call)) => {
             at.get_or_insert(call.at);
             let [from, to] = parties;

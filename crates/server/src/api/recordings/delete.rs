@@ -60,14 +60,21 @@ pub async fn delete(
     let (_, text) = place;
     caller.check_compliance()?;
     let sid = parse_sid(&text, "recording")?;
-    let header = headers.get("x-confirm").and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let header = headers
+        .get("x-confirm")
+        .and_then(|value| value.to_str().ok())
+        .map(ToOwned::to_owned);
     let confirm = params.take("confirm").or(header);
     params.finish()?;
     if confirm.as_deref() != Some(text.as_str()) {
-        let detail = "Deleting cannot be undone; repeat the recording's SID as the confirm parameter or X-Confirm header.";
+        let detail =
+            "Deleting cannot be undone; repeat the recording's SID as the confirm parameter or X-Confirm header.";
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "not-confirmed", detail).in_field("confirm"));
     }
-    let entries = door.vault.delete_recordings(&caller.account, &[sid], Cause::Request).await?;
+    let entries = door
+        .vault
+        .delete_recordings(&caller.account, &[sid], Cause::Request)
+        .await?;
     // The deletion stands even if the log cannot be published now; the next tick does it.
     if let Err(error) = door.vault.publish().await {
         tracing::warn!(%error, "log not published yet");

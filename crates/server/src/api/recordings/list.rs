@@ -41,13 +41,18 @@ pub async fn list(State(door): State<Arc<Door>>, caller: Caller, mut params: Par
         from: params.take_time("from")?,
         to: params.take_time("to")?,
         call_sid: params.take_as("call_sid", "a SID, 32 hexadecimal digits")?,
-        party: params.take_number("number", &account)?.map(|number| account.number_hash(&number)),
+        party: params
+            .take_number("number", &account)?
+            .map(|number| account.number_hash(&number)),
         after: params.take_cursor()?.map(|cursor| (cursor.at, cursor.sid)),
         newest_first: true,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
     params.finish()?;
-    let (views, next) = door.vault.list_recordings(&caller.account, query, caller.reader()).await?;
+    let (views, next) = door
+        .vault
+        .list_recordings(&caller.account, query, caller.reader())
+        .await?;
     Ok(Json(RecordingPage {
         recordings: views.iter().map(RecordingBody::from).collect(),
         next_after: next.map(|(at, sid)| show_cursor(Cursor { at, sid })),

@@ -92,16 +92,22 @@ pub async fn bulk(
     let account = door.vault.get_account(&caller.account).await?;
     let (pieces, waiting) = mpsc::channel(READ_AHEAD);
     let (batches, mut parsed) = mpsc::channel(1);
-    let parser = Parser { account: &account, class, now: door.vault.now() }.start(waiting, batches);
+    let parser = Parser {
+        account: &account,
+        class,
+        now: door.vault.now(),
+    }
+    .start(waiting, batches);
     let feeder = tokio::spawn(feed(body, pieces));
     let mut summary = Summary::default();
     while let Some(batch) = parsed.recv().await {
         store(&door, &account, batch, &mut summary).await?;
     }
     // The parser ends when the body does; an error of it is the client's.
-    parser.await.map_err(|_| Problem::internal())?.map_err(|error| {
-        Problem::new(axum::http::StatusCode::BAD_REQUEST, error.code(), format!("{error}."))
-    })?;
+    parser
+        .await
+        .map_err(|_| Problem::internal())?
+        .map_err(|error| Problem::new(axum::http::StatusCode::BAD_REQUEST, error.code(), format!("{error}.")))?;
     feeder.await.map_err(|_| Problem::internal())??;
     summary.rejects.sort_by_key(|reject| reject.line);
     summary.rejects.truncate(MAX_LISTED);
@@ -166,7 +172,15 @@ impl Parser<'_> {
         let sids = super::create::sid_maker(self.account);
         let format = Format::Ndjson(self.class);
         tokio::task::spawn_blocking(move || {
-            let mut reader = Reader::new(Pieces { waiting, current: Bytes::new() }, format, &options, sids)?;
+            let mut reader = Reader::new(
+                Pieces {
+                    waiting,
+                    current: Bytes::new(),
+                },
+                format,
+                &options,
+                sids,
+            )?;
             while let Some(batch) = reader.next_batch(MAX_BATCH)? {
                 if batches.blocking_send(batch).is_err() {
                     return Ok(());
@@ -190,7 +204,12 @@ async fn store(
     for reject in batch.rejects {
         let error = reject.error;
         let field = error.field.map(std::borrow::Cow::into_owned);
-        summary.note(RejectedLine { line: error.row, field, code: error.code.to_owned(), reason: error.message.into() });
+        summary.note(RejectedLine {
+            line: error.row,
+            field,
+            code: error.code.to_owned(),
+            reason: error.message.into(),
+        });
     }
     for (line, taken) in lines.into_iter().zip(taken) {
         match taken {
@@ -198,7 +217,12 @@ async fn store(
             Taken::Known { .. } => summary.known += 1,
             Taken::Rejected { code, reason } => {
                 let field = reason.split_once(": ").map(|(field, _)| field.to_owned());
-                summary.note(RejectedLine { line, field, code: code.to_owned(), reason });
+                summary.note(RejectedLine {
+                    line,
+                    field,
+                    code: code.to_owned(),
+                    reason,
+                });
             }
         }
     }

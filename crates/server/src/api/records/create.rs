@@ -78,10 +78,19 @@ pub async fn create(
         Ok(Value::Array(values)) => values,
         Ok(value @ Value::Object(_)) => vec![value],
         Ok(_) => return Err(malformed("Expected a JSON object or an array of them.".to_owned())),
-        Err(error) => return Err(malformed(format!("Not JSON, at line {} column {}.", error.line(), error.column()))),
+        Err(error) => {
+            return Err(malformed(format!(
+                "Not JSON, at line {} column {}.",
+                error.line(),
+                error.column()
+            )));
+        }
     };
     if values.len() > MAX_BATCH {
-        return Err(Problem::invalid("records", format!("At most {MAX_BATCH} in one request; use /records/bulk.")));
+        return Err(Problem::invalid(
+            "records",
+            format!("At most {MAX_BATCH} in one request; use /records/bulk."),
+        ));
     }
     let account = door.vault.get_account(&caller.account).await?;
     let (mut outcomes, records) = read_records(&account, &values, door.vault.now())?;
@@ -96,8 +105,17 @@ pub async fn create(
         }
     }
     let records: Vec<Outcome> = outcomes.into_iter().flatten().collect();
-    let all_good = !records.iter().any(|outcome| matches!(outcome, Outcome::Rejected { .. }));
-    Ok((if all_good { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }, Json(Outcomes { records })))
+    let all_good = !records
+        .iter()
+        .any(|outcome| matches!(outcome, Outcome::Rejected { .. }));
+    Ok((
+        if all_good {
+            StatusCode::OK
+        } else {
+            StatusCode::UNPROCESSABLE_ENTITY
+        },
+        Json(Outcomes { records }),
+    ))
 }
 
 fn malformed(detail: String) -> Problem {
@@ -123,17 +141,30 @@ fn read_records(account: &Account, values: &[Value], now: TimeUs) -> Answer<Read
         if places.is_empty() {
             continue;
         }
-        let place_of = |row: u64| usize::try_from(row).ok().and_then(|row| places.get(row.checked_sub(1)?)).copied();
+        let place_of = |row: u64| {
+            usize::try_from(row)
+                .ok()
+                .and_then(|row| places.get(row.checked_sub(1)?))
+                .copied()
+        };
         let options = Options::new(account.country, jiff::tz::TimeZone::UTC, now);
         let mut reader = Reader::new(text.as_slice(), Format::Ndjson(class), &options, sid_maker(account))
             .map_err(|_| Problem::internal())?;
-        while let Some(batch) = reader.next_batch(MAX_BATCH).map_err(|error| malformed(error.to_string()))? {
+        while let Some(batch) = reader
+            .next_batch(MAX_BATCH)
+            .map_err(|error| malformed(error.to_string()))?
+        {
             for reject in batch.rejects {
                 if let Some(outcome) = place_of(reject.error.row).and_then(|place| outcomes.get_mut(place)) {
                     *outcome = Some(Outcome::from(reject.error));
                 }
             }
-            records.extend(batch.records.into_iter().filter_map(|(row, record)| Some((place_of(row)?, record))));
+            records.extend(
+                batch
+                    .records
+                    .into_iter()
+                    .filter_map(|(row, record)| Some((place_of(row)?, record))),
+            );
         }
     }
     let stored: std::collections::HashSet<usize> = records.iter().map(|record| record.0).collect();
@@ -163,7 +194,11 @@ impl From<Taken> for Outcome {
             Taken::Known { sid } => Self::Known { sid: sid.to_string() },
             Taken::Rejected { code, reason } => {
                 let field = reason.split_once(": ").map(|(field, _)| field.to_owned());
-                Self::Rejected { code: code.to_owned(), field, reason }
+                Self::Rejected {
+                    code: code.to_owned(),
+                    field,
+                    reason,
+                }
             }
         }
     }

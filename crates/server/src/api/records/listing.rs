@@ -25,10 +25,14 @@ struct Asked {
 impl Asked {
     fn matches(&self, record: &Record) -> bool {
         let (direction, status_fits) = match record {
-            Record::Call(call) => (call.direction, self.call_status.is_none_or(|status| status == call.status)),
-            Record::Message(message) => {
-                (message.direction, self.message_status.is_none_or(|status| status == message.status))
-            }
+            Record::Call(call) => (
+                call.direction,
+                self.call_status.is_none_or(|status| status == call.status),
+            ),
+            Record::Message(message) => (
+                message.direction,
+                self.message_status.is_none_or(|status| status == message.status),
+            ),
         };
         status_fits && self.direction.is_none_or(|wanted| wanted == direction)
     }
@@ -63,7 +67,10 @@ pub async fn list_page(door: &Door, caller: &Caller, class: Class, mut params: P
         limit: params.take_limit()?,
     };
     params.finish()?;
-    Ok(door.vault.list_records_of(&account, class, &query, caller.reader()).await?)
+    Ok(door
+        .vault
+        .list_records_of(&account, class, &query, caller.reader())
+        .await?)
 }
 
 /// One record, by the SID in the path.
@@ -72,5 +79,8 @@ pub async fn list_page(door: &Door, caller: &Caller, class: Class, mut params: P
 /// 404 when there is none, or the caller may not see it.
 pub async fn get_one(door: &Door, caller: &Caller, class: Class, sid: &str) -> Answer<Record> {
     let sid: Sid = parse_sid(sid, class.as_str())?;
-    Ok(door.vault.get_record(&caller.account, class, sid, caller.reader()).await?)
+    Ok(door
+        .vault
+        .get_record(&caller.account, class, sid, caller.reader())
+        .await?)
 }

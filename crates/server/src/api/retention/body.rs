@@ -123,11 +123,17 @@ impl RetentionBody {
             notice_days: policy.notice_days,
             scheduled: moments
                 .into_iter()
-                .map(|at| ScheduledBody { effective_at: at.to_string(), recording_days: policy.recording_days_at(at) })
+                .map(|at| ScheduledBody {
+                    effective_at: at.to_string(),
+                    recording_days: policy.recording_days_at(at),
+                })
                 .collect(),
             classes: Class::ALL
                 .into_iter()
-                .map(|class| TermBody { class: class.as_str(), term: term(class).to_string() })
+                .map(|class| TermBody {
+                    class: class.as_str(),
+                    term: term(class).to_string(),
+                })
                 .collect(),
             floors: policy
                 .floors
@@ -160,7 +166,11 @@ impl ChangeBody {
                 by_day: preview
                     .by_day
                     .iter()
-                    .map(|day| PreviewDayBody { day: day.day.to_string(), records: day.records, bytes: day.bytes })
+                    .map(|day| PreviewDayBody {
+                        day: day.day.to_string(),
+                        records: day.records,
+                        bytes: day.bytes,
+                    })
                     .collect(),
             },
         }

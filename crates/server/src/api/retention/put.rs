@@ -47,7 +47,13 @@ pub async fn put(
 ) -> Answer<Json<ChangeBody>> {
     caller.check_compliance()?;
     let setting = read_json(body)?;
-    let (_, preview) = door.vault.preview_retention(&caller.account, setting.recording_days).await?;
-    let change = door.vault.set_retention(&caller.account, setting.recording_days).await?;
+    let (_, preview) = door
+        .vault
+        .preview_retention(&caller.account, setting.recording_days)
+        .await?;
+    let change = door
+        .vault
+        .set_retention(&caller.account, setting.recording_days)
+        .await?;
     Ok(Json(ChangeBody::new(&change, &preview)))
 }

@@ -23,5 +23,8 @@ pub async fn metrics(State(door): State<Arc<Door>>) -> Answer<impl IntoResponse>
     if !door.serves_metrics {
         return Err(Problem::not_found("path"));
     }
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], door.metrics.render(door.vault.region())))
+    Ok((
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        door.metrics.render(door.vault.region()),
+    ))
 }

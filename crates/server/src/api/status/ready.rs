@@ -18,6 +18,10 @@ use crate::{
     ),
 )]
 pub async fn ready(State(door): State<Arc<Door>>) -> Answer<&'static str> {
-    door.vault.catalog().ping().await.map_err(callvault_app::VaultError::from)?;
+    door.vault
+        .catalog()
+        .ping()
+        .await
+        .map_err(callvault_app::VaultError::from)?;
     Ok("ready\n")
 }
