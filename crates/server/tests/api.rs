@@ -1,5 +1,7 @@
 //! The API over real HTTPS: two regions, two accounts, every door.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
+
 use std::{path::Path, sync::Arc};
 
 use callvault_app::{
@@ -9,7 +11,7 @@ use callvault_app::{
 };
 use callvault_server::{
     config::Config,
-    demo::tones,
+    demo::generate::tones,
     serve::{self, Serving},
     site::Site,
 };

@@ -4,12 +4,10 @@
 //! history is imported as it would have come, 20 days at a time, with the background work between: what has lapsed
 //! meanwhile was deleted by the code that deletes in production.
 
-mod generate;
+pub mod generate;
 mod history;
 mod speech;
 mod tour;
-
-pub use generate::tones;
 
 use std::{
     path::{Path, PathBuf},
