@@ -200,6 +200,12 @@ impl Account {
     /// # Errors
     /// [`VaultError::Refused`] when its term is over already.
     pub(crate) fn check_keeping(&self, class: callvault_core::Class, at: TimeUs, now: TimeUs) -> Result<()> {
+        // Rows of a partition are judged from their own moment on, so a floor that began after their term reaches none.
+        let ended_at = self.policy.kept_until(class, at, at);
+        if class != callvault_core::Class::Recording && ended_at <= now {
+            let reason = format!("The term of this {class} ended on {ended_at}; it is not stored.");
+            return Err(callvault_core::Refusal::new("term-over", reason).in_field("at").into());
+        }
         callvault_core::retention::decide_keeping(&self.policy, class, at, now).into_result()?;
         Ok(())
     }

@@ -134,6 +134,9 @@ pub struct ImportFile {
 
 type FileReader = Reader<File, SourceSids>;
 
+/// A batch's records by partition and SID, with their row numbers.
+type Days = BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>>;
+
 /// Makes SIDs from what the source calls its records.
 struct SourceSids {
     keys: Arc<AccountKeys>,
@@ -245,7 +248,7 @@ impl Vault {
         let mut refused: Vec<(RowError, Vec<u8>)> =
             batch.rejects.into_iter().map(|Reject { error, raw }| (error, raw)).collect();
         let now = self.now();
-        let mut days: BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>> = BTreeMap::new();
+        let mut days: Days = BTreeMap::new();
         let mut known = 0;
         for (row, record) in batch.records {
             if let Some(Taken::Rejected { code, reason }) = find_fault(account, &record, now) {
@@ -275,7 +278,7 @@ impl Vault {
     async fn commit_batch(
         &self,
         account: &Account,
-        days: &BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>>,
+        days: &Days,
         refused: &[(RowError, Vec<u8>)],
         (position, seam, mut known): (Position, [u8; 32], u64),
         rejects: &mut RejectFile,

@@ -257,23 +257,19 @@ impl KeyRing {
         Ok(report)
     }
 
-    /// Begins an epoch now, moves every living key into it, and destroys the old ones: rotation as a command.
+    /// Begins an epoch now and moves every living key into it: rotation as a command. Older epochs end when their time
+    /// is over, so that backups stay restorable as long as they would have been.
     ///
     /// # Errors
     /// As [`KeyRing::tick`].
     pub async fn rotate(&self, now: TimeUs) -> Result<EpochReport> {
-        let mut report = EpochReport::default();
         let old = self.catalog.list_epochs().await?;
-        let newest = old.iter().map(|row| row.epoch).max().unwrap_or(0);
-        let to = newest + 1;
+        let to = old.last().map_or(1, |row| row.epoch + 1);
         self.execute_create(to, now).await?;
-        report.created = 1;
+        let mut report = EpochReport { created: 1, ..EpochReport::default() };
         for row in old {
             report.rewrapped += self.execute_rewrap(row.epoch, to).await?;
-            self.execute_destroy(row.epoch, row.created_at, now).await?;
-            report.destroyed += 1;
         }
-        self.sweep_roots().await?;
         Ok(report)
     }
 

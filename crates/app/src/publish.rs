@@ -40,12 +40,15 @@ pub fn log_object(path: &str) -> String {
     format!("log/{path}")
 }
 
+/// Gives a tile's bytes, nothing when there is no such tile, or the error that it has to be fetched first.
+type Fetch<'a> = &'a dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError>;
+
 /// Reads tiles from an object store that is asynchronous for computations that are not: a computation that lacks a
 /// tile says so, the tile is fetched, and the computation runs again. A proof needs a tile or two a level.
 pub(crate) async fn with_tiles<T>(
     objects: &dyn Objects,
     size: u64,
-    compute: impl Fn(&TileReader<&dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError>>) -> std::result::Result<T, LogError>,
+    compute: impl Fn(&TileReader<Fetch<'_>>) -> std::result::Result<T, LogError>,
 ) -> Result<T> {
     let mut tiles: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut absent = BTreeSet::new();
@@ -64,7 +67,7 @@ pub(crate) async fn with_tiles<T>(
                 *wanted.borrow_mut() = Some(name.clone());
                 Err(LogError::Missing(name))
             };
-            let fetch: &dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError> = &fetch;
+            let fetch: Fetch<'_> = &fetch;
             let outcome = compute(&TileReader::new(size, fetch));
             (outcome, wanted.into_inner())
         };

@@ -116,10 +116,7 @@ impl Vault {
             None => Purge::default(),
         };
         let floors = match catalog.find_value(FLOORS).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| VaultError::Damaged {
-                what: "catalog",
-                reason: "the floors are not readable".to_owned(),
-            })?,
+            Some(bytes) => parse_floors(&bytes)?,
             None => Vec::new(),
         };
         let keys = KeyRing::new(&region, provider, Arc::clone(&catalog));
@@ -187,13 +184,33 @@ impl Vault {
 
     /// Sets the region's floors (spec 1.8). Takes effect when the region is opened next.
     ///
+    /// A floor that began stays in the history: leaving it out, or giving it an end, ends it now or later. What it kept
+    /// until then was kept, also for a hold that was placed meanwhile.
+    ///
     /// # Errors
     /// [`VaultError::Refused`] when a floor would shorten a term or reach into the past.
     pub async fn set_floors(&self, floors: &[Floor]) -> Result<()> {
-        for floor in floors.iter().filter(|floor| !self.floors.contains(floor)) {
-            callvault_core::retention::decide_floor(floor, self.now()).into_result()?;
+        let now = self.now();
+        let known = match self.catalog.find_value(FLOORS).await? {
+            Some(bytes) => parse_floors(&bytes)?,
+            None => Vec::new(),
+        };
+        let same = |a: &Floor, b: &Floor| (a.class, a.term, a.from) == (b.class, b.term, b.from);
+        let mut history = Vec::new();
+        for mut old in known.iter().cloned() {
+            let until = floors.iter().find(|floor| same(floor, &old)).map_or(Some(now), |floor| floor.until);
+            if old.until.is_none_or(|end| end > now) {
+                old.until = until.map(|end| end.max(now));
+            }
+            if old.until.is_none_or(|end| old.from < end) {
+                history.push(old);
+            }
         }
-        let json = serde_json::to_vec(floors).map_err(|error| VaultError::invalid("floors", error.to_string()))?;
+        for floor in floors.iter().filter(|floor| !known.iter().any(|old| same(floor, old))) {
+            callvault_core::retention::decide_floor(floor, now).into_result()?;
+            history.push(floor.clone());
+        }
+        let json = serde_json::to_vec(&history).map_err(|error| VaultError::invalid("floors", error.to_string()))?;
         Ok(self.catalog.put_value(FLOORS, &json).await?)
     }
 
@@ -244,6 +261,11 @@ impl Vault {
             open.extend(page.into_iter().filter(|row| row.closed_at.is_none()).map(|row| row.account));
         }
     }
+}
+
+fn parse_floors(bytes: &[u8]) -> Result<Vec<Floor>> {
+    serde_json::from_slice(bytes)
+        .map_err(|_| VaultError::Damaged { what: "catalog", reason: "the floors are not readable".to_owned() })
 }
 
 fn parse_purge(bytes: &[u8]) -> Result<Purge> {

@@ -16,7 +16,7 @@ pub(super) enum Keys {
         #[arg(long)]
         region: String,
     },
-    /// Begin a new epoch now; everything alive is wrapped into it, and the old ones end.
+    /// Begin a new epoch now; everything alive is wrapped into it. Old epochs end when their time is over.
     Rotate {
         /// Region.
         #[arg(long)]
@@ -41,10 +41,7 @@ impl Keys {
                 let vault = site.open_vault(&region).await?;
                 let report = vault.keys().rotate(vault.now()).await?;
                 out.show(&report, || {
-                    format!(
-                        "{} epochs begun, {} keys wrapped anew, {} epochs destroyed",
-                        report.created, report.rewrapped, report.destroyed
-                    )
+                    format!("{} epoch begun, {} keys wrapped anew", report.created, report.rewrapped)
                 })
             }
             Self::Backup { region, file } => backup(site, out, &region, &file),
