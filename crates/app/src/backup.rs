@@ -196,12 +196,7 @@ pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts
     let now = parts.clock.now();
     let objects = Arc::clone(&parts.objects);
     let vault = Vault::open_unchecked(parts.clone()).await?;
-    if let Some((size, note)) = newest {
-        Checkpoint::open(&note, vault.signer.verifier_key())?;
-        replay(&vault, log, size, &note, now, &mut report).await?;
-        copy_log(log, objects.as_ref()).await?;
-    }
-    vault.catalog.put_value("log-published", available.to_string().as_bytes()).await?;
+    // The objects come first: the replay looks for hidden records in them.
     for name in vault.named_objects().await? {
         if objects.find_size(&name).await?.is_none() {
             match from.get(&name).await {
@@ -214,6 +209,12 @@ pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts
             }
         }
     }
+    if let Some((size, note)) = newest {
+        Checkpoint::open(&note, vault.signer.verifier_key())?;
+        replay(&vault, log, size, &note, now, &mut report).await?;
+        copy_log(log, objects.as_ref()).await?;
+    }
+    vault.catalog.put_value("log-published", available.to_string().as_bytes()).await?;
     for epoch in vault.catalog.list_epochs().await? {
         if !vault.keys.provider().list_epoch_roots()?.contains(&epoch.epoch) {
             report.dead_keys += epoch.live_keys;
@@ -262,7 +263,7 @@ async fn replay(
                 let class = erase.class.ok_or_else(forked)?;
                 let subjects: BTreeSet<Subject> = erase.taken.subjects.iter().copied().collect();
                 report.erased_again +=
-                    erase_again(vault, class, erase.from, erase.to, &subjects, erase.cause, now).await?;
+                    erase_again(vault, class, erase.from, erase.to, &subjects, erase.cause, erase.at).await?;
             }
         }
         report.destroyed_again += vault.catalog.replay(at, &batch, &keys, now).await?;
@@ -301,7 +302,7 @@ async fn copy_log(log: &dyn Objects, objects: &dyn Objects) -> Result<()> {
 }
 
 /// Hides records that an entry after the backup had hidden: every account's partitions of its span are looked through
-/// for the subjects that the entry names.
+/// for the subjects that the entry names. The tombstones bear the entry's moment, so that the purge deadline stays.
 async fn erase_again(
     vault: &Vault,
     class: Class,
@@ -309,7 +310,7 @@ async fn erase_again(
     to: TimeUs,
     subjects: &BTreeSet<Subject>,
     _cause: Cause,
-    now: TimeUs,
+    erased_at: TimeUs,
 ) -> Result<u64> {
     let mut hidden = 0;
     let accounts: Vec<AccountSid> = vault.list_accounts().await?;
@@ -324,7 +325,7 @@ async fn erase_again(
                 .filter(|record| subjects.contains(&vault.subject(&sid, class, *record)))
                 .collect();
             let rows: Vec<_> =
-                found.into_iter().map(|sid| (row.reference(), Tombstone { sid, at: now })).collect();
+                found.into_iter().map(|sid| (row.reference(), Tombstone { sid, at: erased_at })).collect();
             hidden += rows.len() as u64;
             if !rows.is_empty() {
                 vault.catalog.hide(&rows).await?;
