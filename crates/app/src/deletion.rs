@@ -155,7 +155,7 @@ impl Vault {
         access != callvault_core::hold::Access::Gone
     }
 
-    /// Shreds recordings, a leaf for every thousand, and publishes.
+    /// Shreds recordings, a leaf for every thousand.
     pub(crate) async fn shred_recordings(
         &self,
         account: &AccountSid,
