@@ -50,6 +50,13 @@ pub struct Manifest {
     pub bytes: u64,
 }
 
+/// The objects that are in a backup already.
+#[derive(Default)]
+struct Copied {
+    names: BTreeSet<String>,
+    bytes: u64,
+}
+
 /// What a restore did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RestoreReport {
@@ -86,24 +93,15 @@ impl Vault {
             return Err(VaultError::invalid("folder", "holds a backup already; choose a new one"));
         }
         self.publish().await?;
+        let mut copied = Copied::default();
+        // Before the dump, so that what is merged or written anew meanwhile is here for the dump that still names it.
+        self.copy_named(to, &mut copied, report).await?;
         let mut file = tokio::fs::File::create(folder.join(DUMP)).await.map_err(in_file("catalog dump"))?;
         self.catalog.dump(&mut file).await?;
         file.flush().await.map_err(in_file("catalog dump"))?;
         file.sync_all().await.map_err(in_file("catalog dump"))?;
-        let (mut count, mut bytes) = (0, 0);
-        // Objects never change: one that is named by the dump and gone by now was destroyed meanwhile.
-        for name in self.named_objects().await? {
-            match self.objects.get(&name).await {
-                Ok(content) => {
-                    bytes += content.len() as u64;
-                    count += 1;
-                    to.put(&name, content).await?;
-                    report(count);
-                }
-                Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        // After it, for what came meanwhile.
+        self.copy_named(to, &mut copied, report).await?;
         for object in self.objects.list("log/").await? {
             to.put(&object.name, self.objects.get(&object.name).await?).await?;
         }
@@ -118,14 +116,40 @@ impl Vault {
             taken_at,
             restorable_until: TimeUs(newest.0.saturating_add(self.purge.epoch_life_us())),
             log_size,
-            objects: count,
-            bytes,
+            objects: copied.names.len() as u64,
+            bytes: copied.bytes,
         };
         let json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         let mut file = tokio::fs::File::create(folder.join(MANIFEST)).await.map_err(in_file("manifest"))?;
         file.write_all(&json).await.map_err(in_file("manifest"))?;
         file.sync_all().await.map_err(in_file("manifest"))?;
         Ok(manifest)
+    }
+
+    /// Copies the objects that the catalog names now and that are not copied yet.
+    async fn copy_named(
+        &self,
+        to: &dyn Objects,
+        copied: &mut Copied,
+        report: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<()> {
+        for name in self.named_objects().await? {
+            if copied.names.contains(&name) {
+                continue;
+            }
+            match self.objects.get(&name).await {
+                Ok(content) => {
+                    copied.bytes += content.len() as u64;
+                    to.put(&name, content).await?;
+                    copied.names.insert(name);
+                    report(copied.names.len() as u64);
+                }
+                // Objects never change: one that is named and gone was destroyed or replaced meanwhile.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Every object that the catalog names.
