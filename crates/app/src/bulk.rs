@@ -77,6 +77,8 @@ impl RejectFile {
 
     /// Cuts what a killed run wrote after its last commit.
     fn resume_at(&mut self, bytes: u64) -> std::io::Result<()> {
+        // A file that is removed is not written to any more.
+        self.file = None;
         if bytes == 0 {
             return match std::fs::remove_file(&self.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -329,8 +331,11 @@ impl Vault {
         match self.catalog.insert_segments(&segments, Some(job)).await {
             Ok(()) => *progress = next,
             Err(error) => {
-                // The rows are tried again; their rejects must not stand twice.
-                rejects.resume_at(progress.reject_bytes).map_err(|source| in_file("reject file", source))?;
+                // The rows are tried again; their rejects must not stand twice. Any other error may come after a commit
+                // that took effect; the next run cuts the file where the stored progress says.
+                if matches!(error, StoreError::Conflict { .. } | StoreError::EpochClosed(_)) {
+                    rejects.resume_at(progress.reject_bytes).map_err(|source| in_file("reject file", source))?;
+                }
                 return Err(error.into());
             }
         }
