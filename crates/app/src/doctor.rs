@@ -156,7 +156,8 @@ impl Vault {
             self.objects.list("accounts/").await?.into_iter().map(|object| object.name).collect();
         let missing = named.difference(&there).count();
         let garbage = self.catalog.list_garbage(u32::MAX).await?.len();
-        let staged = self.catalog.list_staged(now.plus_days(1), u32::MAX).await?.len();
+        // Listing what is staged dooms it, so that only what housekeeping removes anyway is asked for.
+        let staged = self.catalog.list_staged(now.plus_days(-1), u32::MAX).await?.len();
         let unknown = there.difference(&named).count().saturating_sub(garbage + staged);
         let message = format!(
             "{} objects named, {missing} missing, {garbage} pieces wait to be removed, {unknown} unknown: {}",
