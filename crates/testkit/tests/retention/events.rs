@@ -36,7 +36,10 @@ impl Sim {
                 self.set_retention(account, days).await;
             }
             57..66 => {
-                let plan = *self.dice.pick(&[Plan::Starter, Plan::Growth, Plan::Enterprise]).unwrap();
+                let plan = *self
+                    .dice
+                    .pick(&[Plan::Starter, Plan::Growth, Plan::Enterprise])
+                    .unwrap();
                 self.set_plan(account, plan).await;
             }
             66..75 => {
@@ -57,7 +60,9 @@ impl Sim {
     /// Something at the worst moment, to a record that changes within a second.
     pub(crate) async fn event_at_boundary(&mut self) {
         let near = self.near();
-        let Some((account, index)) = self.dice.pick(&near).copied() else { return };
+        let Some((account, index)) = self.dice.pick(&near).copied() else {
+            return;
+        };
         let record = self.accounts[account].1.records[index].clone();
         self.count("at a boundary");
         match self.dice.below(6) {
@@ -100,7 +105,13 @@ impl Sim {
     fn next_record(&mut self, kind: Kind, moment: i64) -> Rec {
         self.tail += 1;
         let parties = [1, 10].map(|first| first + u32::try_from(self.dice.below(6)).unwrap());
-        Rec { kind, at: moment, since: moment, parties, ..blank(kind) }
+        Rec {
+            kind,
+            at: moment,
+            since: moment,
+            parties,
+            ..blank(kind)
+        }
     }
 
     async fn take(&mut self, account: usize, kind: Kind, moment: i64) {
@@ -114,8 +125,17 @@ impl Sim {
         let (sid, model) = &self.accounts[account];
         let taken = self.world.vault.ingest(sid, std::slice::from_ref(&new)).await.unwrap();
         let keeps = model.state(&record, &self.floors, self.now, false) != State::Gone;
-        assert_eq!(is_new(&taken[0]), keeps, "{}: {taken:?} for {record:?} {:?}", self.place(), self.floors);
-        assert!(keeps || matches!(taken[0], Taken::Rejected { code: "expired", .. }), "{taken:?}");
+        assert_eq!(
+            is_new(&taken[0]),
+            keeps,
+            "{}: {taken:?} for {record:?} {:?}",
+            self.place(),
+            self.floors
+        );
+        assert!(
+            keeps || matches!(taken[0], Taken::Rejected { code: "expired", .. }),
+            "{taken:?}"
+        );
         if keeps {
             self.known_again(account, &new).await;
             self.accounts[account].1.records.push(record);
@@ -127,7 +147,12 @@ impl Sim {
     async fn known_again(&mut self, account: usize, record: &Record) {
         if self.dice.one_in(4) {
             let sid = &self.accounts[account].0;
-            let again = self.world.vault.ingest(sid, std::slice::from_ref(record)).await.unwrap();
+            let again = self
+                .world
+                .vault
+                .ingest(sid, std::slice::from_ref(record))
+                .await
+                .unwrap();
             assert!(matches!(again[0], Taken::Known { .. }), "{}: {again:?}", self.place());
         }
     }
@@ -136,8 +161,13 @@ impl Sim {
         let mut record = self.next_record(Kind::Recording, moment);
         record.since = self.now;
         let mut new = recording(TimeUs(moment), self.tail, record.parties[0], record.parties[1]);
-        let calls: Vec<Sid> =
-            self.accounts[account].1.records.iter().filter(|r| r.kind == Kind::Call).map(|r| r.sid).collect();
+        let calls: Vec<Sid> = self.accounts[account]
+            .1
+            .records
+            .iter()
+            .filter(|r| r.kind == Kind::Call)
+            .map(|r| r.sid)
+            .collect();
         new.call_sid = self.dice.pick(&calls).copied();
         (record.sid, record.call_sid) = (new.sid, new.call_sid);
         let (sid, model) = &self.accounts[account];
@@ -159,7 +189,13 @@ impl Sim {
         let expected = model.set_retention(now, days);
         let change = self.world.vault.set_retention(sid, u32::try_from(days).unwrap()).await;
         let effective = change.as_ref().ok().map(|change| change.effective_at.0);
-        assert_eq!(effective, expected, "seed {}: {days} days for {sid} at {}", self.seed, TimeUs(now));
+        assert_eq!(
+            effective,
+            expected,
+            "seed {}: {days} days for {sid} at {}",
+            self.seed,
+            TimeUs(now)
+        );
         assert!(expected.is_some() || matches!(change, Err(VaultError::Refused(_))));
     }
 
@@ -169,20 +205,36 @@ impl Sim {
         let (sid, model) = &mut self.accounts[account];
         let expected = model.set_plan(now, ceiling(plan));
         let change = self.world.vault.set_plan(sid, plan).await.unwrap();
-        assert_eq!(change.effective_at.0, expected, "seed {}: {plan:?} for {sid} at {}", self.seed, TimeUs(now));
+        assert_eq!(
+            change.effective_at.0,
+            expected,
+            "seed {}: {plan:?} for {sid} at {}",
+            self.seed,
+            TimeUs(now)
+        );
     }
 
     fn some_scope(&mut self, account: usize) -> Scope {
         let records = &self.accounts[account].1.records;
-        let kind = self.dice.pick(&[None, Some(Kind::Call), Some(Kind::Message), Some(Kind::Recording)]).copied();
-        match (self.dice.below(3), self.dice.pick(records).map(|record| (record.sid, record.at))) {
+        let kind = self
+            .dice
+            .pick(&[None, Some(Kind::Call), Some(Kind::Message), Some(Kind::Recording)])
+            .copied();
+        match (
+            self.dice.below(3),
+            self.dice.pick(records).map(|record| (record.sid, record.at)),
+        ) {
             (0, Some((first, _))) => {
                 let second = self.dice.pick(records).map_or(first, |record| record.sid);
                 Scope::Records(vec![first, second])
             }
             (1, Some((_, from))) => {
                 let length = 1 + self.dice.below(40) * DAY;
-                Scope::Span { kind: kind.flatten(), from, to: from + length }
+                Scope::Span {
+                    kind: kind.flatten(),
+                    from,
+                    to: from + length,
+                }
             }
             _ => Scope::Number(1 + u32::try_from(self.dice.below(6)).unwrap()),
         }
@@ -195,40 +247,65 @@ impl Sim {
         let rule = match &scope {
             Scope::Records(sids) => HoldScope::Records(sids.clone()),
             Scope::Number(n) => HoldScope::Number(vault.get_account(&sid).await.unwrap().number_hash(&number(*n))),
-            Scope::Span { kind, from, to } => {
-                HoldScope::Span { class: kind.map(class), from: TimeUs(*from), to: TimeUs(*to) }
-            }
+            Scope::Span { kind, from, to } => HoldScope::Span {
+                class: kind.map(class),
+                from: TimeUs(*from),
+                to: TimeUs(*to),
+            },
         };
-        let hold = vault.place_hold(&sid, rule, "Matter", "Reason", TimeUs(self.now + 90 * DAY)).await.unwrap();
+        let hold = vault
+            .place_hold(&sid, rule, "Matter", "Reason", TimeUs(self.now + 90 * DAY))
+            .await
+            .unwrap();
         self.hold_ids[account].push(hold);
-        self.accounts[account].1.holds.push(Hold { scope, placed: self.now, lifted: i64::MAX });
+        self.accounts[account].1.holds.push(Hold {
+            scope,
+            placed: self.now,
+            lifted: i64::MAX,
+        });
     }
 
     /// Lifts a hold: read before it, at its very moment, and a second after it.
     async fn lift_hold(&mut self, account: usize) {
         let holds = &self.accounts[account].1.holds;
-        let standing: Vec<usize> = (0..holds.len()).filter(|index| holds[*index].lifted == i64::MAX).collect();
-        let Some(index) = self.dice.pick(&standing).copied() else { return };
+        let standing: Vec<usize> = (0..holds.len())
+            .filter(|index| holds[*index].lifted == i64::MAX)
+            .collect();
+        let Some(index) = self.dice.pick(&standing).copied() else {
+            return;
+        };
         self.count("lift");
         self.compare_all(account).await;
-        self.world.vault.lift_hold(&self.accounts[account].0, self.hold_ids[account][index]).await.unwrap();
+        self.world
+            .vault
+            .lift_hold(&self.accounts[account].0, self.hold_ids[account][index])
+            .await
+            .unwrap();
         self.accounts[account].1.holds[index].lifted = self.now;
         self.compare_all(account).await;
     }
 
     async fn delete(&mut self, account: usize, kind: Kind, index: Option<usize>) {
         let (sid, model) = &self.accounts[account];
-        let all: Vec<usize> = (0..model.records.len()).filter(|n| model.records[*n].kind == kind).collect();
+        let all: Vec<usize> = (0..model.records.len())
+            .filter(|n| model.records[*n].kind == kind)
+            .collect();
         let live: Vec<usize> = all.iter().copied().filter(|n| !model.records[*n].over).collect();
         let among = if self.dice.one_in(8) { &all } else { &live };
-        let Some(index) = index.or_else(|| self.dice.pick(among).copied()) else { return };
+        let Some(index) = index.or_else(|| self.dice.pick(among).copied()) else {
+            return;
+        };
         let record = model.records[index].sid;
         let asked = kind == Kind::Recording;
         let expected = model.deleting(index, &self.floors, self.now, asked);
         let vault = &self.world.vault;
         let answer = match kind {
             Kind::Recording => vault.delete_recordings(sid, &[record], Cause::Request).await,
-            _ => vault.erase_records(sid, class(kind), &[record], Cause::IngestError).await,
+            _ => {
+                vault
+                    .erase_records(sid, class(kind), &[record], Cause::IngestError)
+                    .await
+            }
         };
         let outcome = match &answer {
             Ok(leaves) if leaves.len() == 1 => Deleting::Done,
@@ -268,13 +345,25 @@ impl Sim {
                 if self.dice.one_in(2) {
                     continue;
                 }
-                self.floors.push(Floor { kind, days, years, from: self.now, until: i64::MAX });
+                self.floors.push(Floor {
+                    kind,
+                    days,
+                    years,
+                    from: self.now,
+                    until: i64::MAX,
+                });
                 let term = match years {
                     0 => Term::Days(u32::try_from(days).unwrap()),
                     years => Term::Years(u16::try_from(years).unwrap()),
                 };
                 let law = "A longer law".to_owned();
-                rules.push(callvault_core::Floor { class: class(kind), term, from: TimeUs(self.now), until: None, law });
+                rules.push(callvault_core::Floor {
+                    class: class(kind),
+                    term,
+                    from: TimeUs(self.now),
+                    until: None,
+                    law,
+                });
             }
         }
         self.world.vault.set_floors(&rules).await.unwrap();

@@ -56,7 +56,9 @@ pub(crate) struct Hold {
 impl Hold {
     fn matches(&self, record: &Rec) -> bool {
         match &self.scope {
-            Scope::Records(sids) => sids.iter().any(|sid| *sid == record.sid || Some(*sid) == record.call_sid),
+            Scope::Records(sids) => sids
+                .iter()
+                .any(|sid| *sid == record.sid || Some(*sid) == record.call_sid),
             Scope::Number(number) => record.parties.contains(number),
             Scope::Span { kind, from, to } => {
                 (kind.is_none() || *kind == Some(record.kind)) && record.at >= *from && record.at < *to
@@ -77,7 +79,11 @@ pub(crate) struct Floor {
 
 impl Floor {
     fn end(&self, at: i64) -> i64 {
-        if self.years > 0 { plus_years(at, self.years) } else { at + self.days * DAY }
+        if self.years > 0 {
+            plus_years(at, self.years)
+        } else {
+            at + self.days * DAY
+        }
     }
 }
 
@@ -101,11 +107,20 @@ pub(crate) enum Deleting {
 
 impl Account {
     fn plan_at(&self, t: i64) -> i64 {
-        self.plans.iter().filter(|(when, _)| *when <= t).next_back().unwrap_or(&self.plans[0]).1
+        self.plans
+            .iter()
+            .filter(|(when, _)| *when <= t)
+            .next_back()
+            .unwrap_or(&self.plans[0])
+            .1
     }
 
     fn setting_at(&self, t: i64) -> i64 {
-        self.settings.iter().filter(|(when, _)| *when <= t).next_back().map_or(90, |(_, days)| *days)
+        self.settings
+            .iter()
+            .filter(|(when, _)| *when <= t)
+            .next_back()
+            .map_or(90, |(_, days)| *days)
     }
 
     pub(crate) fn days_at(&self, t: i64) -> i64 {
@@ -121,8 +136,19 @@ impl Account {
 
     /// No term that ever holds is over before this.
     fn earliest(&self, record: &Rec) -> i64 {
-        let days = self.settings.iter().chain(&self.plans).map(|(_, days)| *days).chain([90]).min().unwrap();
-        let term = if record.kind == Kind::Recording { record.at + days * DAY } else { plus_years(record.at, 1) };
+        let days = self
+            .settings
+            .iter()
+            .chain(&self.plans)
+            .map(|(_, days)| *days)
+            .chain([90])
+            .min()
+            .unwrap();
+        let term = if record.kind == Kind::Recording {
+            record.at + days * DAY
+        } else {
+            plus_years(record.at, 1)
+        };
         term.max(record.since)
     }
 
@@ -167,7 +193,10 @@ impl Account {
                 floor.kind == record.kind && floor.from < m && m < floor.until && m < floor.end(record.at)
             });
             floor_over |= own_over && !floored;
-            let held = self.holds.iter().any(|hold| hold.placed < m && m < hold.lifted && hold.matches(record));
+            let held = self
+                .holds
+                .iter()
+                .any(|hold| hold.placed < m && m < hold.lifted && hold.matches(record));
             gone |= floor_over && !(with_holds && held);
         }
         match (own_over, gone) {
@@ -198,7 +227,11 @@ impl Account {
 
     /// Asks for another retention: when it takes effect, or nothing when it is refused.
     pub(crate) fn set_retention(&mut self, now: i64, days: i64) -> Option<i64> {
-        let planned = self.plans.iter().filter(|(when, _)| *when > now).map(|(_, ceiling)| *ceiling);
+        let planned = self
+            .plans
+            .iter()
+            .filter(|(when, _)| *when > now)
+            .map(|(_, ceiling)| *ceiling);
         let ceiling = planned.chain([self.plan_at(now)]).min().unwrap();
         if days < 1 || days > ceiling {
             return None;
@@ -207,9 +240,13 @@ impl Account {
             self.settings.retain(|(when, _)| *when <= now);
             now + i64::from(self.settings.iter().any(|(when, _)| *when == now))
         } else {
-            let announced = self.settings.iter().find(|(when, d)| *when > now && *when <= now + NOTICE && *d == days);
+            let announced = self
+                .settings
+                .iter()
+                .find(|(when, d)| *when > now && *when <= now + NOTICE && *d == days);
             let effective = announced.map_or(now + NOTICE, |(when, _)| *when);
-            self.settings.retain(|(when, d)| *when <= now || *d >= days && *when <= effective);
+            self.settings
+                .retain(|(when, d)| *when <= now || *d >= days && *when <= effective);
             effective
         };
         if self.setting_at(effective) != days {
@@ -247,11 +284,18 @@ impl Account {
         if self.state(record, floors, now, true) == State::Gone {
             return Deleting::Missing;
         }
-        let held = self.holds.iter().any(|hold| hold.placed <= now && now < hold.lifted && hold.matches(record));
+        let held = self
+            .holds
+            .iter()
+            .any(|hold| hold.placed <= now && now < hold.lifted && hold.matches(record));
         let floored = floors.iter().any(|floor| {
             floor.kind == record.kind && floor.from <= now && now < floor.until && now < floor.end(record.at)
         });
-        if held || asked && floored { Deleting::Refused } else { Deleting::Done }
+        if held || asked && floored {
+            Deleting::Refused
+        } else {
+            Deleting::Done
+        }
     }
 }
 
@@ -312,6 +356,10 @@ impl Dice {
     }
 
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        if of.is_empty() { None } else { of.get(self.below(of.len() as i64).unsigned_abs() as usize) }
+        if of.is_empty() {
+            None
+        } else {
+            of.get(self.below(of.len() as i64).unsigned_abs() as usize)
+        }
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use callvault_app::{VaultError, ingest::Taken, read::Query};
-use callvault_core::{
-    AccountSid, Class, Day, HoldId, KeyId, Plan, Reader, Sid, TimeUs, proof::LeafBody,
-};
+use callvault_core::{AccountSid, Class, Day, HoldId, KeyId, Plan, Reader, Sid, TimeUs, proof::LeafBody};
 use callvault_store::rows::RecordingQuery;
 use callvault_testkit::{
     conformance::checks,
@@ -51,17 +49,31 @@ impl Sim {
             done: BTreeMap::new(),
             keys: BTreeSet::new(),
         };
-        for (name, plan) in [("starter", Plan::Starter), ("growth", Plan::Growth), ("enterprise", Plan::Enterprise)] {
+        for (name, plan) in [
+            ("starter", Plan::Starter),
+            ("growth", Plan::Growth),
+            ("enterprise", Plan::Enterprise),
+        ] {
             let sid = sim.world.account(name, plan).await;
-            let model = Account { plans: vec![(start.0, ceiling(plan))], ..Account::default() };
+            let model = Account {
+                plans: vec![(start.0, ceiling(plan))],
+                ..Account::default()
+            };
             sim.accounts.push((sid, model));
             sim.hold_ids.push(Vec::new());
         }
         sim.live(at("2030-01-01T12:00:00Z").0).await;
         sim.finish().await;
         let records: usize = sim.accounts.iter().map(|(_, account)| account.records.len()).sum();
-        let Self { reads, boundaries, done, .. } = &sim;
-        eprintln!("{pair:?}, seed {seed}: {records} records, {boundaries} moments at boundaries, {reads} reads, {done:?}");
+        let Self {
+            reads,
+            boundaries,
+            done,
+            ..
+        } = &sim;
+        eprintln!(
+            "{pair:?}, seed {seed}: {records} records, {boundaries} moments at boundaries, {reads} reads, {done:?}"
+        );
         assert!(records > 50 && *boundaries > 100, "the years were empty");
     }
 
@@ -85,7 +97,10 @@ impl Sim {
             if target == next_event {
                 let account = self.dice.below(self.accounts.len() as i64).unsigned_abs() as usize;
                 self.event(account).await;
-                self.compare_all(account).await;
+                if self.dice.one_in(4) {
+                    self.compare_all(account).await;
+                }
+                self.compare_near().await;
                 let wait = [1, 3_600, 86_400, 9 * 86_400, 9 * 86_400, 20 * 86_400];
                 let wait = *self.dice.pick(&wait).unwrap();
                 next_event = self.now + (1 + self.dice.below(wait)) * SECOND;
@@ -112,7 +127,10 @@ impl Sim {
 
     /// The next of the moments around the boundaries up to `limit`.
     fn next_boundary(&self, limit: i64) -> Option<i64> {
-        let changes = self.accounts.iter().flat_map(|(_, a)| a.changes(&self.floors, self.now - SECOND - 1, limit));
+        let changes = self
+            .accounts
+            .iter()
+            .flat_map(|(_, a)| a.changes(&self.floors, self.now - SECOND - 1, limit));
         let around = changes.flat_map(|(c, _)| [c - SECOND, c - 1, c, c + SECOND]);
         around.filter(|moment| *moment > self.now).min()
     }
@@ -155,15 +173,34 @@ impl Sim {
             let vault = &self.world.vault;
             let answer = match class(record.kind) {
                 Class::Recording => vault.get_recording(sid, record.sid, reader).await.map(|view| view.sid),
-                class => vault.get_record(sid, class, record.sid, reader).await.map(|found| found.sid()),
+                class => vault
+                    .get_record(sid, class, record.sid, reader)
+                    .await
+                    .map(|found| found.sid()),
             };
             let expected = self.readable(account, record, reader);
             match answer {
-                Ok(found) => assert!(expected && found == record.sid, "{}: {reader:?} reads {record:?}\n{:?} {:?}",
-                    self.place(), self.floors, Account { records: vec![], ..model.clone() }),
+                Ok(found) => assert!(
+                    expected && found == record.sid,
+                    "{}: {reader:?} reads {record:?}\n{:?} {:?}",
+                    self.place(),
+                    self.floors,
+                    Account {
+                        records: vec![],
+                        ..model.clone()
+                    }
+                ),
                 Err(VaultError::NotFound { .. }) => {
-                    assert!(!expected, "{}: {reader:?} misses {record:?}\n{:?} {:?}",
-                        self.place(), self.floors, Account { records: vec![], ..model.clone() });
+                    assert!(
+                        !expected,
+                        "{}: {reader:?} misses {record:?}\n{:?} {:?}",
+                        self.place(),
+                        self.floors,
+                        Account {
+                            records: vec![],
+                            ..model.clone()
+                        }
+                    );
                 }
                 Err(error) => panic!("{}: {error}", self.place()),
             }
@@ -186,15 +223,29 @@ impl Sim {
             let (from, to) = (Some(TimeUs(span.start)), Some(TimeUs(span.end)));
             let vault = &self.world.vault;
             let listed: Vec<(i64, Sid)> = if kind == Kind::Recording {
-                let query = RecordingQuery { from, to, limit: 900, ..RecordingQuery::default() };
+                let query = RecordingQuery {
+                    from,
+                    to,
+                    limit: 900,
+                    ..RecordingQuery::default()
+                };
                 let (views, more) = vault.list_recordings(sid, query, reader).await.unwrap();
                 assert_eq!(more, None);
                 views.iter().map(|view| (view.at.0, view.sid)).collect()
             } else {
-                let query = Query { from, to, newest_first: false, limit: 1_000, ..Query::default() };
+                let query = Query {
+                    from,
+                    to,
+                    newest_first: false,
+                    limit: 1_000,
+                    ..Query::default()
+                };
                 let page = vault.list_records(sid, class(kind), &query, reader).await.unwrap();
                 assert_eq!(page.next, None);
-                page.records.iter().map(|record| (record.at().0, record.sid())).collect()
+                page.records
+                    .iter()
+                    .map(|record| (record.at().0, record.sid()))
+                    .collect()
             };
             let wrong: Vec<_> = model
                 .records
@@ -205,7 +256,14 @@ impl Sim {
             assert!(
                 expected == listed,
                 "{}: {reader:?} of {sid} lists {} {kind:?}, the model {}; they differ in {wrong:?}\n{:?} {:?}",
-                self.place(), listed.len(), expected.len(), self.floors, Account { records: vec![], ..model.clone() }
+                self.place(),
+                listed.len(),
+                expected.len(),
+                self.floors,
+                Account {
+                    records: vec![],
+                    ..model.clone()
+                }
             );
             self.reads += 1;
         }
@@ -230,25 +288,39 @@ impl Sim {
                 for row in catalog.list_partitions(sid, class(kind), EVERY_DAY).await.unwrap() {
                     self.keys.insert(row.key);
                     let last = row.day.end().0 - 1;
-                    let of_day = Rec { at: last, since: last, ..blank(kind) };
+                    let of_day = Rec {
+                        at: last,
+                        since: last,
+                        ..blank(kind)
+                    };
                     if model.state(&of_day, &self.floors, self.now, false) == State::Gone {
                         let mut rows = model.records.iter().filter(|record| {
                             record.kind == kind && TimeUs(record.at).day() == row.day && record.deleted_at.is_none()
                         });
                         assert!(
                             rows.any(|record| model.state(record, &self.floors, self.now, true) != State::Gone),
-                            "{}: the key of {kind:?}s of {} of account {index} outlives them", self.place(), row.day
+                            "{}: the key of {kind:?}s of {} of account {index} outlives them",
+                            self.place(),
+                            row.day
                         );
                     }
                 }
             }
-            let query = RecordingQuery { limit: 2_000, ..RecordingQuery::default() };
+            let query = RecordingQuery {
+                limit: 2_000,
+                ..RecordingQuery::default()
+            };
             let rows = catalog.list_recordings(sid, &query).await.unwrap();
             self.keys.extend(rows.iter().map(|row| row.key));
             let there: BTreeSet<Sid> = rows.iter().map(|row| row.sid).collect();
             let needed = model.records.iter().filter(|record| record.kind == Kind::Recording);
             let needed = needed.filter(|r| model.state(r, &self.floors, self.now, true) != State::Gone);
-            assert_eq!(there, needed.map(|record| record.sid).collect(), "{}: keys of recordings", self.place());
+            assert_eq!(
+                there,
+                needed.map(|record| record.sid).collect(),
+                "{}: keys of recordings",
+                self.place()
+            );
         }
         let overdue = catalog.list_tombstoned(TimeUs(self.now - 3 * DAY), 10).await.unwrap();
         assert!(overdue.is_empty(), "{}: {overdue:?}", self.place());
@@ -283,17 +355,34 @@ impl Sim {
                 *named.entry(*key).or_default() += 1;
             }
         }
-        assert!(named.values().all(|count| *count == 1), "{}: a key in two leaves", self.place());
+        assert!(
+            named.values().all(|count| *count == 1),
+            "{}: a key in two leaves",
+            self.place()
+        );
         let mut alive = BTreeSet::new();
         for epoch in catalog.list_epochs().await.unwrap() {
-            alive.extend(catalog.list_keys_in_epoch(epoch.epoch, 1_000_000).await.unwrap().iter().map(|row| row.key));
+            alive.extend(
+                catalog
+                    .list_keys_in_epoch(epoch.epoch, 1_000_000)
+                    .await
+                    .unwrap()
+                    .iter()
+                    .map(|row| row.key),
+            );
         }
         for key in &self.keys {
-            assert!(alive.contains(key) != named.contains_key(key), "{}: key {key} and its leaf", self.place());
+            assert!(
+                alive.contains(key) != named.contains_key(key),
+                "{}: key {key} and its leaf",
+                self.place()
+            );
         }
         assert!(named.len() > 20, "{} keys destroyed", named.len());
         let findings = self.world.vault.doctor().await.unwrap();
-        let good = findings.iter().all(|f| f.severity != callvault_app::doctor::Severity::Alarm);
+        let good = findings
+            .iter()
+            .all(|f| f.severity != callvault_app::doctor::Severity::Alarm);
         assert!(good, "{}: {findings:?}", self.place());
     }
 }
