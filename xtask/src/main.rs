@@ -9,18 +9,36 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("callvault-core", &[]),
     ("callvault-seal", &[]),
     ("callvault-store", &["callvault-core"]),
-    ("callvault-app", &["callvault-core", "callvault-seal", "callvault-store"]),
+    (
+        "callvault-app",
+        &["callvault-core", "callvault-seal", "callvault-store"],
+    ),
     ("callvault-voice", &["callvault-app"]),
     ("callvault-server", &["callvault-app", "callvault-voice"]),
-    ("callvault-testkit", &["callvault-app", "callvault-core", "callvault-seal", "callvault-store"]),
+    (
+        "callvault-testkit",
+        &["callvault-app", "callvault-core", "callvault-seal", "callvault-store"],
+    ),
     ("xtask", &[]),
 ];
 
 /// Crates that a crate must not reach for, with the reason.
 const BANNED: &[(&str, &[&str], &str)] = &[
-    ("callvault-core", &["tokio", "tracing", "sqlx", "object_store", "ring", "async-trait"], "core is pure"),
-    ("callvault-seal", &["tokio", "sqlx", "object_store"], "seal does no I/O but for its key files and tokens"),
-    ("callvault-app", &["axum", "sqlx", "object_store", "clap"], "app knows neither doors nor SQL"),
+    (
+        "callvault-core",
+        &["tokio", "tracing", "sqlx", "object_store", "ring", "async-trait"],
+        "core is pure",
+    ),
+    (
+        "callvault-seal",
+        &["tokio", "sqlx", "object_store"],
+        "seal does no I/O but for its key files and tokens",
+    ),
+    (
+        "callvault-app",
+        &["axum", "sqlx", "object_store", "clap"],
+        "app knows neither doors nor SQL",
+    ),
     ("callvault-server", &["sqlx", "object_store"], "server goes through app"),
 ];
 
@@ -50,7 +68,11 @@ fn check_architecture() -> ExitCode {
             faults.push(format!("{name} is a crate that the architecture does not know"));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|it| it.kind != DependencyKind::Development) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|it| it.kind != DependencyKind::Development)
+        {
             let other = dependency.name.as_str();
             if allowed.contains_key(other) && !may_know.contains(&other) {
                 faults.push(format!("{name} -> {other} is not an arrow of the architecture"));
@@ -63,5 +85,9 @@ fn check_architecture() -> ExitCode {
     for fault in &faults {
         eprintln!("architecture: {fault}");
     }
-    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

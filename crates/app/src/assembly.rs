@@ -86,7 +86,10 @@ pub async fn open_catalog(address: &str) -> Result<Arc<dyn Catalog>> {
     if address.starts_with("postgres://") || address.starts_with("postgresql://") {
         return Ok(Arc::new(Postgres::open(address).await?));
     }
-    Err(VaultError::invalid("catalog", "expected sqlite:PATH or postgres://USER@HOST/DATABASE"))
+    Err(VaultError::invalid(
+        "catalog",
+        "expected sqlite:PATH or postgres://USER@HOST/DATABASE",
+    ))
 }
 
 /// Opens an object store by its address.
@@ -100,15 +103,24 @@ pub async fn open_objects(address: &str, secrets: &Secrets) -> Result<Arc<dyn Ob
     if address.starts_with("s3://") {
         return Ok(Arc::new(s3::S3::open(&parse_s3(address, secrets)?).await?));
     }
-    Err(VaultError::invalid("objects", "expected file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME"))
+    Err(VaultError::invalid(
+        "objects",
+        "expected file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME",
+    ))
 }
 
 fn parse_s3(address: &str, secrets: &Secrets) -> Result<s3::S3Config> {
     let bad = |reason: &str| VaultError::invalid("objects", reason);
     let url = Url::parse(address).map_err(|_| bad("not an s3:// address"))?;
-    let find = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let find = |name: &str| {
+        url.query_pairs()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    };
     let (Some(access_key), Some(secret)) = (&secrets.s3_access_key, &secrets.s3_secret_key) else {
-        return Err(bad("the bucket's credentials are not set: CALLVAULT_S3_ACCESS_KEY and CALLVAULT_S3_SECRET_KEY"));
+        return Err(bad(
+            "the bucket's credentials are not set: CALLVAULT_S3_ACCESS_KEY and CALLVAULT_S3_SECRET_KEY",
+        ));
     };
     Ok(s3::S3Config {
         endpoint: find("endpoint").ok_or_else(|| bad("add ?endpoint=https://..."))?,
@@ -123,7 +135,15 @@ fn parse_s3(address: &str, secrets: &Secrets) -> Result<s3::S3Config> {
 
 fn open_keys(config: &RegionConfig) -> Result<Arc<dyn KeyProvider>> {
     if let Some(path) = config.keys.strip_prefix("file:") {
-        return open_key_file(Path::new(path), &config.secrets);
+        let path = Path::new(path);
+        let catalog = config.catalog.strip_prefix("sqlite:").map(Path::new);
+        if catalog.is_some_and(Path::exists) && !path.exists() {
+            return Err(VaultError::invalid(
+                "keys",
+                "the key file is missing, and the catalog cannot be opened without it",
+            ));
+        }
+        return open_key_file(path, &config.secrets);
     }
     if let Some(rest) = config.keys.strip_prefix("pkcs11:") {
         let (module, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -138,20 +158,33 @@ fn open_keys(config: &RegionConfig) -> Result<Arc<dyn KeyProvider>> {
             region: config.region.clone(),
         })?));
     }
-    Err(VaultError::invalid("keys", "expected file:PATH or pkcs11:MODULE?token=LABEL"))
+    Err(VaultError::invalid(
+        "keys",
+        "expected file:PATH or pkcs11:MODULE?token=LABEL",
+    ))
 }
 
 fn open_key_file(path: &Path, secrets: &Secrets) -> Result<Arc<dyn KeyProvider>> {
     let passphrase = secrets.passphrase.as_ref().filter(|text| !text.is_empty());
     let passphrase = passphrase.ok_or_else(|| {
-        VaultError::invalid("keys", "the key file's passphrase is not set: CALLVAULT_PASSPHRASE, or a passphrase file")
+        VaultError::invalid(
+            "keys",
+            "the key file's passphrase is not set: CALLVAULT_PASSPHRASE, or a passphrase file",
+        )
     })?;
-    let file_error = |source| VaultError::File { what: "key file".to_owned(), source };
+    let file_error = |source| VaultError::File {
+        what: "key file".to_owned(),
+        source,
+    };
     if path.try_exists().map_err(file_error)? {
         return Ok(Arc::new(SealedFile::open(path, passphrase.as_bytes())?));
     }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(file_error)?;
     }
-    Ok(Arc::new(SealedFile::create(path, passphrase.as_bytes(), PassphraseCost::default())?))
+    Ok(Arc::new(SealedFile::create(
+        path,
+        passphrase.as_bytes(),
+        PassphraseCost::default(),
+    )?))
 }

@@ -7,14 +7,13 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use callvault_core::{
-    AccountSid, Class, KeyId, Sid, TimeUs,
-    hold::Cause,
-    id::Subject,
-    proof::LeafBody,
+use callvault_core::{AccountSid, Class, KeyId, Sid, TimeUs, hold::Cause, id::Subject, proof::LeafBody};
+use callvault_seal::log::{Checkpoint, decode_bundle, entry_bundle_path, grow, leaf_hash};
+use callvault_store::{
+    Objects, StoreError,
+    catalog::object_names,
+    rows::{RecordingQuery, Tombstone},
 };
-use callvault_seal::log::{Checkpoint, decode_bundle, entry_bundle_path, leaf_hash, grow};
-use callvault_store::{Objects, StoreError, catalog::object_names, rows::{RecordingQuery, Tombstone}};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWriteExt, BufReader};
 
@@ -73,7 +72,10 @@ pub struct RestoreReport {
 }
 
 fn in_file(what: &str) -> impl Fn(std::io::Error) -> VaultError + '_ {
-    move |source| VaultError::File { what: what.to_owned(), source }
+    move |source| VaultError::File {
+        what: what.to_owned(),
+        source,
+    }
 }
 
 impl Vault {
@@ -89,14 +91,22 @@ impl Vault {
         report: &mut (dyn FnMut(u64) + Send),
     ) -> Result<Manifest> {
         let taken_at = self.now();
-        if tokio::fs::try_exists(folder.join(MANIFEST)).await.map_err(in_file("backup folder"))? {
-            return Err(VaultError::invalid("folder", "holds a backup already; choose a new one"));
+        if tokio::fs::try_exists(folder.join(MANIFEST))
+            .await
+            .map_err(in_file("backup folder"))?
+        {
+            return Err(VaultError::invalid(
+                "folder",
+                "holds a backup already; choose a new one",
+            ));
         }
         self.publish().await?;
         let mut copied = Copied::default();
         // Before the dump, so that what is merged or written anew meanwhile is here for the dump that still names it.
         self.copy_named(to, &mut copied, report).await?;
-        let mut file = tokio::fs::File::create(folder.join(DUMP)).await.map_err(in_file("catalog dump"))?;
+        let mut file = tokio::fs::File::create(folder.join(DUMP))
+            .await
+            .map_err(in_file("catalog dump"))?;
         self.catalog.dump(&mut file).await?;
         file.flush().await.map_err(in_file("catalog dump"))?;
         file.sync_all().await.map_err(in_file("catalog dump"))?;
@@ -109,7 +119,12 @@ impl Vault {
             Some(note) => Checkpoint::open(&note, self.signer.verifier_key())?.size,
             None => 0,
         };
-        let newest = self.catalog.list_epochs().await?.last().map_or(taken_at, |epoch| epoch.created_at);
+        let newest = self
+            .catalog
+            .list_epochs()
+            .await?
+            .last()
+            .map_or(taken_at, |epoch| epoch.created_at);
         let manifest = Manifest {
             version: 1,
             region: self.region.clone(),
@@ -120,7 +135,9 @@ impl Vault {
             bytes: copied.bytes,
         };
         let json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-        let mut file = tokio::fs::File::create(folder.join(MANIFEST)).await.map_err(in_file("manifest"))?;
+        let mut file = tokio::fs::File::create(folder.join(MANIFEST))
+            .await
+            .map_err(in_file("manifest"))?;
         file.write_all(&json).await.map_err(in_file("manifest"))?;
         file.sync_all().await.map_err(in_file("manifest"))?;
         Ok(manifest)
@@ -166,7 +183,10 @@ impl Vault {
                     }
                 }
             }
-            let mut query = RecordingQuery { limit: 1_000, ..RecordingQuery::default() };
+            let mut query = RecordingQuery {
+                limit: 1_000,
+                ..RecordingQuery::default()
+            };
             loop {
                 let rows = self.catalog.list_recordings(&sid, &query).await?;
                 let Some(last) = rows.last() else { break };
@@ -187,12 +207,22 @@ impl Vault {
 /// # Errors
 /// [`VaultError::Refused`]-like [`VaultError::Invalid`] when `log` is older than the log the key provider has seen, or
 /// does not continue the backup's; then nothing was restored.
-pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts: Parts) -> Result<(Vault, RestoreReport)> {
-    let json = tokio::fs::read(folder.join(MANIFEST)).await.map_err(in_file("manifest"))?;
+pub async fn restore(
+    folder: &Path,
+    from: &dyn Objects,
+    log: &dyn Objects,
+    parts: Parts,
+) -> Result<(Vault, RestoreReport)> {
+    let json = tokio::fs::read(folder.join(MANIFEST))
+        .await
+        .map_err(in_file("manifest"))?;
     let manifest: Manifest = serde_json::from_slice(&json)
         .map_err(|_| VaultError::invalid("folder", "its manifest is not readable; it is no whole backup"))?;
     if manifest.region != parts.region {
-        return Err(VaultError::invalid("folder", format!("it is a backup of region {}", manifest.region)));
+        return Err(VaultError::invalid(
+            "folder",
+            format!("it is a backup of region {}", manifest.region),
+        ));
     }
     let seen = parts.provider.log_size()?;
     let newest = match find_checkpoint(log).await? {
@@ -211,11 +241,16 @@ pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts
         ));
     }
     parts.catalog.migrate().await?;
-    let dump = tokio::fs::File::open(folder.join(DUMP)).await.map_err(in_file("catalog dump"))?;
+    let dump = tokio::fs::File::open(folder.join(DUMP))
+        .await
+        .map_err(in_file("catalog dump"))?;
     let mut report = RestoreReport::default();
     // A restore that was interrupted after this goes on from here: the dump is in, the replay is not.
     if parts.catalog.find_value("region").await?.is_none() {
         parts.catalog.load(&mut BufReader::new(dump)).await?;
+    } else if parts.catalog.log_size().await? >= available {
+        let reason = "the region's catalog is not empty; a restore goes into an empty one";
+        return Err(VaultError::invalid("catalog", reason));
     }
     let now = parts.clock.now();
     let objects = Arc::clone(&parts.objects);
@@ -238,7 +273,10 @@ pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts
         replay(&vault, log, size, &note, now, &mut report).await?;
         copy_log(log, objects.as_ref()).await?;
     }
-    vault.catalog.put_value("log-published", available.to_string().as_bytes()).await?;
+    vault
+        .catalog
+        .put_value("log-published", available.to_string().as_bytes())
+        .await?;
     for epoch in vault.catalog.list_epochs().await? {
         if !vault.keys.provider().list_epoch_roots()?.contains(&epoch.epoch) {
             report.dead_keys += epoch.live_keys;
@@ -278,7 +316,12 @@ async fn replay(
     let mut at = start;
     while at < size {
         let end = size.min(at + REPLAY_BATCH);
-        let batch: Vec<Vec<u8>> = entries.iter().skip(usize::try_from(at).unwrap_or(usize::MAX)).take((end - at) as usize).cloned().collect();
+        let batch: Vec<Vec<u8>> = entries
+            .iter()
+            .skip(usize::try_from(at).unwrap_or(usize::MAX))
+            .take((end - at) as usize)
+            .cloned()
+            .collect();
         let mut keys: Vec<KeyId> = Vec::new();
         for entry in &batch {
             let leaf = parse_leaf(entry)?;
@@ -298,7 +341,9 @@ async fn replay(
 }
 
 fn parse_leaf(entry: &[u8]) -> Result<LeafBody> {
-    let text = std::str::from_utf8(entry).ok().and_then(|text| LeafBody::parse(text).ok());
+    let text = std::str::from_utf8(entry)
+        .ok()
+        .and_then(|text| LeafBody::parse(text).ok());
     text.ok_or_else(|| VaultError::invalid("log", "an entry is not readable"))
 }
 
@@ -307,7 +352,12 @@ async fn read_entries(log: &dyn Objects, from: u64, to: u64) -> Result<Vec<Vec<u
     for bundle in from / 256..to.div_ceil(256) {
         let width = u16::try_from((to - bundle * 256).min(256)).unwrap_or(256);
         let bytes = log.get(&log_object(&entry_bundle_path(bundle, width))).await?;
-        entries.extend(decode_bundle(&bytes)?.into_iter().take(usize::from(width)).map(<[u8]>::to_vec));
+        entries.extend(
+            decode_bundle(&bytes)?
+                .into_iter()
+                .take(usize::from(width))
+                .map(<[u8]>::to_vec),
+        );
     }
     Ok(entries)
 }
@@ -348,8 +398,10 @@ async fn erase_again(
                 .map(callvault_core::Record::sid)
                 .filter(|record| subjects.contains(&vault.subject(&sid, class, *record)))
                 .collect();
-            let rows: Vec<_> =
-                found.into_iter().map(|sid| (row.reference(), Tombstone { sid, at: erased_at })).collect();
+            let rows: Vec<_> = found
+                .into_iter()
+                .map(|sid| (row.reference(), Tombstone { sid, at: erased_at }))
+                .collect();
             hidden += rows.len() as u64;
             if !rows.is_empty() {
                 vault.catalog.hide(&rows).await?;

@@ -30,7 +30,9 @@ impl Mode {
 
     /// Whether a call counts: a lost answer is only of interest where something took effect.
     fn counts(self, call: &str) -> bool {
-        let reads = ["find_", "get", "list", "log_size", "ping", "dump"].iter().any(|start| call.starts_with(start));
+        let reads = ["find_", "get", "list", "log_size", "ping", "dump"]
+            .iter()
+            .any(|start| call.starts_with(start));
         // Listing what is staged dooms it.
         matches!(self, Self::DiesBefore | Self::FullOnce) || !reads || call == "list_staged"
     }

@@ -26,7 +26,11 @@ impl Pair {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let without = services::goes_without("postgres") | services::goes_without("s3");
-        if without { vec![Self::Embedded] } else { vec![Self::Embedded, Self::Scaled] }
+        if without {
+            vec![Self::Embedded]
+        } else {
+            vec![Self::Embedded, Self::Scaled]
+        }
     }
 }
 
@@ -63,7 +67,9 @@ impl World {
             Pair::Scaled => {
                 let database = database.insert(services::postgres::Database::create());
                 let catalog = Postgres::open(&database.address()).await.expect("PostgreSQL");
-                let objects = S3::open(&services::s3_config(&services::unique_name())).await.expect("S3");
+                let objects = S3::open(&services::s3_config(&services::unique_name()))
+                    .await
+                    .expect("S3");
                 (Arc::new(catalog), Arc::new(objects))
             }
         };
@@ -78,7 +84,14 @@ impl World {
             worker: "test".to_owned(),
         };
         let vault = Arc::new(Vault::open(parts.clone()).await.expect("a vault"));
-        Self { vault, clock, parts, folder, database, _temporary: temporary }
+        Self {
+            vault,
+            clock,
+            parts,
+            folder,
+            database,
+            _temporary: temporary,
+        }
     }
 
     /// The key file, opened anew.

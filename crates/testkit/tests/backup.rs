@@ -23,7 +23,7 @@ use futures::TryStreamExt;
 use tempfile::TempDir;
 
 const BACKED_UP: &str = "2027-03-02T03:00:00Z";
-const AUDIO: [u8; 70_000] = [0x5a; 70_000];
+static AUDIO: [u8; 70_000] = [0x5a; 70_000];
 
 /// A region with a backup in which everything is alive.
 struct Scene {

@@ -1,7 +1,13 @@
 //! Crash anywhere: every store call of every kind of work fails once, before and after it took effect; the process dies
 //! there, or goes on. After a restart nothing acknowledged is missing, nothing is half done, and nothing deleted is back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 #[path = "crashes/full.rs"]
 mod full;

@@ -28,7 +28,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 
 impl Params {
     fn parse(query: &str) -> Self {
-        Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        let mut params = BTreeMap::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()).into_owned() {
+            // A parameter sent twice is left over under a name that nobody asks for, and so refused.
+            let name = if params.contains_key(&name) {
+                format!("{name} (sent twice)")
+            } else {
+                name
+            };
+            params.insert(name, value);
+        }
+        Self(params)
     }
 
     /// A parameter's text, if it was sent and is not empty.

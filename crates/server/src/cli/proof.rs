@@ -6,7 +6,7 @@ use callvault_app::{
     certificate::verify,
     core::{AccountSid, proof::CertificateBody},
     seal::{
-        log::{Checkpoint, LogError, TilePath, TileReader, prove_consistency, tree_root, verify_consistency},
+        log::{Audit, Checkpoint, LogError},
         sign::VerifierKey,
     },
 };
@@ -201,21 +201,19 @@ fn certificate_checkpoint(text: &str, key: &str) -> Result<String, CliError> {
         .map_err(|error| refuse(error.to_string()))
 }
 
-/// Checks that a copy of the log leads to its signed root and continues every earlier checkpoint. Returns its size.
+/// Hashes every entry of a copy of the log, and checks that they lead to its signed root and continue every earlier
+/// checkpoint. Returns its size.
 fn check_log(folder: &std::path::Path, key: &str, earlier: impl Iterator<Item = String>) -> Result<u64, String> {
     let key: VerifierKey = key.trim().parse().map_err(|_| "verifier key".to_owned())?;
     let note =
         std::fs::read_to_string(folder.join("checkpoint")).map_err(|error| format!("log checkpoint: {error}"))?;
     let newest = Checkpoint::open(&note, &key).map_err(|error| error.to_string())?;
-    let fetch = |path: &TilePath| match std::fs::read(folder.join(path.to_string())) {
+    let fetch = |path: &str| match std::fs::read(folder.join(path)) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LogError::Missing(error.to_string())),
+        Err(error) => Err(LogError::Store(error.to_string())),
     };
-    let reader = TileReader::new(newest.size, fetch);
-    if tree_root(newest.size, &reader).map_err(|error| error.to_string())? != newest.root {
-        return Err("the log's tiles do not lead to its signed root".to_owned());
-    }
+    let audit = Audit::of_copy(&newest, fetch).map_err(|error| error.to_string())?;
     for note in earlier {
         let old = Checkpoint::open(&note, &key).map_err(|error| error.to_string())?;
         if old.size > newest.size {
@@ -224,8 +222,8 @@ fn check_log(folder: &std::path::Path, key: &str, earlier: impl Iterator<Item = 
                 old.size, newest.size
             ));
         }
-        let proof = prove_consistency(old.size, newest.size, &reader).map_err(|error| error.to_string())?;
-        verify_consistency(old.size, &old.root, newest.size, &newest.root, &proof)
+        audit
+            .check_extends(&old)
             .map_err(|error| format!("the log does not continue what it was: {error}"))?;
     }
     Ok(newest.size)

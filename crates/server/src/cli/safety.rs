@@ -10,7 +10,7 @@ use super::{
     CliError, Done, Output,
     output::{show_bytes, show_count},
 };
-use crate::site::Site;
+use crate::site::{Site, SiteError};
 
 /// Arguments of `backup`.
 #[derive(Args)]
@@ -85,7 +85,13 @@ impl Restore {
             Some(address) => open_objects(address, &secrets).await?,
             None => parts.objects.clone(),
         };
-        let (_, report) = restore(&self.folder, from.as_ref(), log.as_ref(), parts).await?;
+        let (vault, report) = restore(&self.folder, from.as_ref(), log.as_ref(), parts).await?;
+        // The directory is not part of a region; what it lost of this one is in the catalog.
+        for account in vault.list_accounts().await? {
+            if site.directory.find(&account).map_err(SiteError::from)?.is_none() {
+                site.directory.add(&account, &self.region).map_err(SiteError::from)?;
+            }
+        }
         out.show(&report, || {
             format!(
                 "restored: {} objects copied back\n{} log entries since the backup were replayed: {} keys destroyed \

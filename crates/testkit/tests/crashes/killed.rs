@@ -23,7 +23,7 @@ const FOLDER: &str = "CALLVAULT_KILLED_FOLDER";
 const ROUND: &str = "CALLVAULT_KILLED_ROUND";
 const ROUNDS: u32 = 14;
 const IMPORTED_ROWS: u32 = 400;
-const AUDIO: [u8; 90_000] = [0x31; 90_000];
+static AUDIO: [u8; 90_000] = [0x31; 90_000];
 
 async fn open(folder: &Path, now: TimeUs) -> (Vault, Arc<ManualClock>, Parts) {
     let clock = Arc::new(ManualClock::new(now));

@@ -6,7 +6,7 @@ use callvault_testkit::world::{World, at, call, number, recording};
 
 use super::{DAY, acme, count_calls, fail_everywhere, find_audio, text, tick};
 
-const AUDIO: [u8; 70_000] = [0x77; 70_000];
+static AUDIO: [u8; 70_000] = [0x77; 70_000];
 
 fn calls(first: u32, count: u32) -> Vec<Record> {
     (first..first + count)

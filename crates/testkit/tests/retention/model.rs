@@ -109,8 +109,7 @@ impl Account {
     fn plan_at(&self, t: i64) -> i64 {
         self.plans
             .iter()
-            .filter(|(when, _)| *when <= t)
-            .next_back()
+            .rfind(|(when, _)| *when <= t)
             .unwrap_or(&self.plans[0])
             .1
     }
@@ -118,8 +117,7 @@ impl Account {
     fn setting_at(&self, t: i64) -> i64 {
         self.settings
             .iter()
-            .filter(|(when, _)| *when <= t)
-            .next_back()
+            .rfind(|(when, _)| *when <= t)
             .map_or(90, |(_, days)| *days)
     }
 
