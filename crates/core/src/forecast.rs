@@ -158,7 +158,7 @@ pub struct Preview {
     pub first_at: Option<TimeUs>,
     /// The UTC days on which they would go.
     pub by_day: Vec<PreviewDay>,
-    /// Recordings that the change reaches and a hold keeps for now; not counted above.
+    /// Recordings that the change reaches and a hold keeps until it is lifted; not counted above.
     pub held: u64,
 }
 

@@ -90,7 +90,10 @@ fn show_change(change: &ChangeBody) -> String {
         None => text += "deletes nothing sooner\n",
     }
     if deletes.held > 0 {
-        text += &format!("{} more are held and stay for now\n", show_count(deletes.held));
+        text += &format!(
+            "{} more are held and stay until their hold is lifted\n",
+            show_count(deletes.held)
+        );
     }
     text
 }
