@@ -77,7 +77,11 @@ impl Column {
             Shape::Text => Values::Texts(Vec::new(), Vec::new()),
             Shape::Near | Shape::Wide | Shape::Few => Values::Ints(Vec::new()),
         };
-        Self { number, levels: Vec::with_capacity(rows), values }
+        Self {
+            number,
+            levels: Vec::with_capacity(rows),
+            values,
+        }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -85,7 +89,9 @@ impl Column {
     }
 
     pub(super) fn shape(&self) -> Shape {
-        COLUMNS.get(self.number).map_or(Shape::Text, |column| column.1)
+        COLUMNS
+            .get(self.number)
+            .map_or(Shape::Text, |column| column.1)
     }
 
     /// How many rows have a value.
@@ -141,9 +147,37 @@ macro_rules! table {
 }
 
 table!(
-    at, sid_ms, sid_tail, source_s, source_seq, source_uuid, source_text, direction, from, from_text, to, to_text,
-    exophone, exophone_text, status, answered_s, answered_us, ended_s, ended_us, duration_s, talk_s, price_micros,
-    caller_name, extra, status_code, sent_s, sent_us, units, body, dlt_entity_id, dlt_template_id,
+    at,
+    sid_ms,
+    sid_tail,
+    source_s,
+    source_seq,
+    source_uuid,
+    source_text,
+    direction,
+    from,
+    from_text,
+    to,
+    to_text,
+    exophone,
+    exophone_text,
+    status,
+    answered_s,
+    answered_us,
+    ended_s,
+    ended_us,
+    duration_s,
+    talk_s,
+    price_micros,
+    caller_name,
+    extra,
+    status_code,
+    sent_s,
+    sent_us,
+    units,
+    body,
+    dlt_entity_id,
+    dlt_template_id,
 );
 
 /// The columns of records that are all of one class.
@@ -160,38 +194,81 @@ pub(super) fn columns_of(records: &[Record]) -> Vec<Column> {
 
 impl Table {
     fn call(&mut self, call: &Call) {
-        self.head(call.at, call.sid, call.source_id.as_deref(), call.direction, &call.from, &call.to);
+        self.head(
+            call.at,
+            call.sid,
+            call.source_id.as_deref(),
+            call.direction,
+            &call.from,
+            &call.to,
+        );
         put_number(&mut self.exophone, &mut self.exophone_text, &call.exophone);
         self.status.int(position(CallStatus::ALL, call.status));
-        put_time(&mut self.answered_s, &mut self.answered_us, call.at, call.answered_at);
-        put_time(&mut self.ended_s, &mut self.ended_us, call.at, call.ended_at);
+        put_time(
+            &mut self.answered_s,
+            &mut self.answered_us,
+            call.at,
+            call.answered_at,
+        );
+        put_time(
+            &mut self.ended_s,
+            &mut self.ended_us,
+            call.at,
+            call.ended_at,
+        );
         let length_s = seconds_between(Some(call.at), call.ended_at);
-        self.duration_s.int(non_zero(i64::from(call.duration_s).wrapping_sub(length_s)));
+        self.duration_s
+            .int(non_zero(i64::from(call.duration_s).wrapping_sub(length_s)));
         let talk_s = seconds_between(call.answered_at, call.ended_at);
-        self.talk_s.int(non_zero(i64::from(call.talk_s).wrapping_sub(talk_s)));
+        self.talk_s
+            .int(non_zero(i64::from(call.talk_s).wrapping_sub(talk_s)));
         self.price_micros.int(call.price_micros);
         self.caller_name.text(call.caller_name.as_deref());
         self.extra.text(call.extra.as_deref());
     }
 
     fn message(&mut self, message: &Message) {
-        let Message { at, sid, source_id, direction, from, to, .. } = message;
+        let Message {
+            at,
+            sid,
+            source_id,
+            direction,
+            from,
+            to,
+            ..
+        } = message;
         self.head(*at, *sid, source_id.as_deref(), *direction, from, to);
-        self.status.int(position(MessageStatus::ALL, message.status));
+        self.status
+            .int(position(MessageStatus::ALL, message.status));
         self.status_code.int(message.status_code.map(i64::from));
-        put_time(&mut self.sent_s, &mut self.sent_us, message.at, message.sent_at);
+        put_time(
+            &mut self.sent_s,
+            &mut self.sent_us,
+            message.at,
+            message.sent_at,
+        );
         self.units.int(non_zero(i64::from(message.units)));
         self.price_micros.int(message.price_micros);
         self.body.text(message.body.as_deref());
         self.dlt_entity_id.text(message.dlt_entity_id.as_deref());
-        self.dlt_template_id.text(message.dlt_template_id.as_deref());
+        self.dlt_template_id
+            .text(message.dlt_template_id.as_deref());
         self.extra.text(message.extra.as_deref());
     }
 
-    fn head(&mut self, at: TimeUs, sid: Sid, source_id: Option<&str>, direction: Direction, from: &Number, to: &Number) {
+    fn head(
+        &mut self,
+        at: TimeUs,
+        sid: Sid,
+        source_id: Option<&str>,
+        direction: Direction,
+        from: &Number,
+        to: &Number,
+    ) {
         self.at.int(Some(at.0));
         let own_ms = expected_sid_ms(at);
-        self.sid_ms.int(non_zero((sid.at_ms().0 / 1000).wrapping_sub(own_ms)));
+        self.sid_ms
+            .int(non_zero((sid.at_ms().0 / 1000).wrapping_sub(own_ms)));
         self.sid_tail.fixed(sid.0.get(6..));
         let source = source_id.map(SourceId::parse);
         let (mut stamp, mut uuid, mut text) = (None, None, None);
@@ -201,7 +278,8 @@ impl Table {
             Some(SourceId::Text(other)) => text = Some(*other),
             None => {}
         }
-        self.source_s.int(stamp.map(|(second, _)| second.wrapping_sub(at.0.div_euclid(SECOND_US))));
+        self.source_s
+            .int(stamp.map(|(second, _)| second.wrapping_sub(at.0.div_euclid(SECOND_US))));
         self.source_seq.int(stamp.map(|(_, counter)| counter));
         self.source_uuid.fixed(uuid);
         self.source_text.text(text);
@@ -218,7 +296,9 @@ pub(super) fn expected_sid_ms(at: TimeUs) -> i64 {
 
 /// Whole seconds between two moments; 0 when one is unknown.
 pub(super) fn seconds_between(start: Option<TimeUs>, end: Option<TimeUs>) -> i64 {
-    start.zip(end).map_or(0, |(start, end)| end.0.wrapping_sub(start.0).div_euclid(SECOND_US))
+    start.zip(end).map_or(0, |(start, end)| {
+        end.0.wrapping_sub(start.0).div_euclid(SECOND_US)
+    })
 }
 
 fn non_zero(value: i64) -> Option<i64> {
@@ -226,7 +306,9 @@ fn non_zero(value: i64) -> Option<i64> {
 }
 
 fn position<T: PartialEq>(all: &[T], value: T) -> Option<i64> {
-    all.iter().position(|other| *other == value).and_then(|position| i64::try_from(position).ok())
+    all.iter()
+        .position(|other| *other == value)
+        .and_then(|position| i64::try_from(position).ok())
 }
 
 /// A moment as whole seconds after `at` and the microseconds beyond, which most switches do not write.
@@ -240,7 +322,11 @@ fn put_time(seconds: &mut Column, micros: &mut Column, at: TimeUs, time: Option<
 fn put_number(code: &mut Column, text: &mut Column, number: &Number) {
     let value = number_code(number.as_str());
     code.int(value);
-    text.text(if value.is_some() || number.is_withheld() { None } else { Some(number.as_str()) });
+    text.text(if value.is_some() || number.is_withheld() {
+        None
+    } else {
+        Some(number.as_str())
+    });
 }
 
 /// `+` and 1 to 18 digits, the first not 0, as the integer they spell.
@@ -251,10 +337,14 @@ pub(super) fn number_code(text: &str) -> Option<i64> {
 
 /// Decimal digits that print back the same, at most `longest` of them (18 always fit).
 fn canonical_decimal(digits: &str, longest: usize) -> Option<i64> {
-    if digits.is_empty() || digits.len() > longest || (digits.len() > 1 && digits.starts_with('0')) {
+    if digits.is_empty() || digits.len() > longest || (digits.len() > 1 && digits.starts_with('0'))
+    {
         return None;
     }
-    digits.bytes().try_fold(0_i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+    digits.bytes().try_fold(0_i64, |value, byte| {
+        byte.is_ascii_digit()
+            .then(|| value * 10 + i64::from(byte - b'0'))
+    })
 }
 
 /// A source's id, taken apart where its form is known.
@@ -270,9 +360,14 @@ enum SourceId<'a> {
 impl<'a> SourceId<'a> {
     fn parse(text: &'a str) -> Self {
         let stamp = text.split_once('.').and_then(|(second, counter)| {
-            Some(Self::Stamp(canonical_decimal(second, 15)?, canonical_decimal(counter, 18)?))
+            Some(Self::Stamp(
+                canonical_decimal(second, 15)?,
+                canonical_decimal(counter, 18)?,
+            ))
         });
-        stamp.or_else(|| uuid_bytes(text).map(Self::Uuid)).unwrap_or(Self::Text(text))
+        stamp
+            .or_else(|| uuid_bytes(text).map(Self::Uuid))
+            .unwrap_or(Self::Text(text))
     }
 }
 

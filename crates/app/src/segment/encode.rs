@@ -40,8 +40,17 @@ pub struct Encoded {
 /// # Errors
 /// [`SegmentError::Unfit`] when the records are none, too many, unsorted, or not all calls or all messages;
 /// [`SegmentError::Write`] and [`SegmentError::Seal`].
-pub fn encode(records: &[Record], key: &SecretKey, segment_id: [u8; 16], hash_of: HashOf<'_>) -> Result<Encoded> {
-    let kind = if records.len() < PARQUET_FROM_ROWS { SegmentKind::Packed } else { SegmentKind::Parquet };
+pub fn encode(
+    records: &[Record],
+    key: &SecretKey,
+    segment_id: [u8; 16],
+    hash_of: HashOf<'_>,
+) -> Result<Encoded> {
+    let kind = if records.len() < PARQUET_FROM_ROWS {
+        SegmentKind::Packed
+    } else {
+        SegmentKind::Parquet
+    };
     encode_as(kind, records, key, segment_id, hash_of)
 }
 
@@ -57,20 +66,30 @@ pub(super) fn encode_as(
         return Err(SegmentError::Unfit("there are none"));
     };
     let class = first.class();
-    if !matches!(class, Class::Call | Class::Message) || records.iter().any(|record| record.class() != class) {
+    if !matches!(class, Class::Call | Class::Message)
+        || records.iter().any(|record| record.class() != class)
+    {
         return Err(SegmentError::Unfit("they are not of one class"));
     }
     if !records.is_sorted_by_key(|record| (record.at(), record.sid())) {
         return Err(SegmentError::Unfit("they are not sorted by time and SID"));
     }
-    let rows = u32::try_from(records.len()).map_err(|_| SegmentError::Unfit("there are too many"))?;
+    let rows =
+        u32::try_from(records.len()).map_err(|_| SegmentError::Unfit("there are too many"))?;
     let columns = columns_of(records);
     let bytes = match kind {
         SegmentKind::Packed => packed::seal(class, records.len(), &columns, key, &segment_id)?,
         SegmentKind::Parquet => sheet::seal(class, records.len(), &columns, key, &segment_id)?,
     };
     let locator = locator::seal(records, key, &segment_id, hash_of)?;
-    Ok(Encoded { kind, bytes, locator, rows, min_at: first.at(), max_at: last.at() })
+    Ok(Encoded {
+        kind,
+        bytes,
+        locator,
+        rows,
+        min_at: first.at(),
+        max_at: last.at(),
+    })
 }
 
 /// The number a class has in the formats.

@@ -50,7 +50,11 @@ impl Footer {
     ///
     /// # Errors
     /// [`SegmentError::WrongKey`], [`SegmentError::Damaged`], [`SegmentError::Fetch`].
-    pub async fn open(source: &dyn RangeRead, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
+    pub async fn open(
+        source: &dyn RangeRead,
+        key: &SecretKey,
+        segment_id: [u8; 16],
+    ) -> Result<Self> {
         let total = source.len_bytes().await?;
         let mut tail = read_exact(source, total.saturating_sub(TAIL_BYTES)..total).await?;
         let footer_bytes = footer_bytes(&tail)?;
@@ -77,10 +81,13 @@ impl Footer {
                     let options = ArrowReaderOptions::new()
                         .with_skip_arrow_metadata(true)
                         .with_file_decryption_properties(decryption);
-                    let arrow = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(|_| FOOTER)?;
+                    let arrow = ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+                        .map_err(|_| FOOTER)?;
                     return Self::check(arrow, total);
                 }
-                Err(ParquetError::NeedMoreData(needed)) if needed as u64 <= total && needed > tail.len() => {
+                Err(ParquetError::NeedMoreData(needed))
+                    if needed as u64 <= total && needed > tail.len() =>
+                {
                     tail = read_exact(source, total - needed as u64..total).await?;
                 }
                 Err(_) => return Err(FOOTER),
@@ -93,7 +100,10 @@ impl Footer {
         let metadata = arrow.metadata();
         let file = metadata.file_metadata();
         let entries = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
-        let entry = entries.iter().find(|entry| entry.key == FENCE_ENTRY).and_then(|entry| entry.value.as_deref());
+        let entry = entries
+            .iter()
+            .find(|entry| entry.key == FENCE_ENTRY)
+            .and_then(|entry| entry.value.as_deref());
         let entry = hex::decode(entry.unwrap_or_default()).map_err(|_| FOOTER)?;
         let mut cursor = Cursor(&entry);
         let class = class_from(cursor.byte()?).ok_or(FOOTER)?;
@@ -103,7 +113,9 @@ impl Footer {
             before = before.wrapping_add(cursor.signed()?);
             Ok(TimeUs(before))
         };
-        let page_starts = (0..(rows as usize).div_ceil(PAGE_ROWS)).map(|_| next()).collect::<Result<Vec<_>>>()?;
+        let page_starts = (0..(rows as usize).div_ceil(PAGE_ROWS))
+            .map(|_| next())
+            .collect::<Result<Vec<_>>>()?;
         let max_at = next()?;
 
         let mut group_starts = vec![0];
@@ -111,7 +123,10 @@ impl Footer {
         for (index, group) in metadata.row_groups().iter().enumerate() {
             let pages = metadata.page_index_for_row_group(index);
             for column in 0..group.num_columns() {
-                let first = pages.page_locations(column).and_then(|pages| pages.first()).ok_or(INDEX)?;
+                let first = pages
+                    .page_locations(column)
+                    .and_then(|pages| pages.first())
+                    .ok_or(INDEX)?;
                 if first.first_row_index != 0 {
                     return Err(INDEX);
                 }
@@ -122,8 +137,22 @@ impl Footer {
         if start != i64::from(rows) || rows == 0 {
             return Err(INDEX);
         }
-        let columns = file.schema_descr().columns().iter().map(|column| column.name().to_owned()).collect();
-        Ok(Self { class, rows, group_starts, page_starts, max_at, columns, file_bytes, arrow })
+        let columns = file
+            .schema_descr()
+            .columns()
+            .iter()
+            .map(|column| column.name().to_owned())
+            .collect();
+        Ok(Self {
+            class,
+            rows,
+            group_starts,
+            page_starts,
+            max_at,
+            columns,
+            file_bytes,
+            arrow,
+        })
     }
 
     /// How many records the segment holds.
@@ -135,7 +164,9 @@ impl Footer {
     /// About how much memory it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.arrow.metadata().memory_size() + self.page_starts.len() * size_of::<TimeUs>()
+        size_of::<Self>()
+            + self.arrow.metadata().memory_size()
+            + self.page_starts.len() * size_of::<TimeUs>()
     }
 
     /// The rows, by whole pages, that may lie in a range of time.
@@ -144,9 +175,14 @@ impl Footer {
             return 0..0;
         }
         // A page may begin in the middle of records of one moment, so the page before counts too.
-        let first = self.page_starts.partition_point(|start| *start < times.start).saturating_sub(1);
+        let first = self
+            .page_starts
+            .partition_point(|start| *start < times.start)
+            .saturating_sub(1);
         let last = self.page_starts.partition_point(|start| *start < times.end);
-        let row = |page: usize| u32::try_from(page * PAGE_ROWS).map_or(self.rows, |row| row.min(self.rows));
+        let row = |page: usize| {
+            u32::try_from(page * PAGE_ROWS).map_or(self.rows, |row| row.min(self.rows))
+        };
         row(first)..row(last.max(first))
     }
 
@@ -156,10 +192,14 @@ impl Footer {
         for (index, bounds) in self.group_starts.windows(2).enumerate() {
             let [start, end] = bounds else { continue };
             let from = rows.partition_point(|range| range.end <= *start);
-            let inside = rows.iter().skip(from).take_while(|range| range.start < *end);
+            let inside = rows
+                .iter()
+                .skip(from)
+                .take_while(|range| range.start < *end);
             let inside: Vec<_> = inside
                 .map(|range| {
-                    (range.start.max(*start) - start) as usize..(range.end.min(*end) - start) as usize
+                    (range.start.max(*start) - start) as usize
+                        ..(range.end.min(*end) - start) as usize
                 })
                 .collect();
             if !inside.is_empty() {
@@ -170,7 +210,11 @@ impl Footer {
     }
 
     /// Where the pages lie that hold these rows, each page by itself.
-    pub(super) fn pages_of(&self, parts: &[(usize, Vec<Range<usize>>)], columns: &[usize]) -> Result<Vec<Range<u64>>> {
+    pub(super) fn pages_of(
+        &self,
+        parts: &[(usize, Vec<Range<usize>>)],
+        columns: &[usize],
+    ) -> Result<Vec<Range<u64>>> {
         let metadata = self.arrow.metadata();
         let mut out = Vec::new();
         for (group, ranges) in parts {
@@ -178,18 +222,24 @@ impl Footer {
             for column in columns {
                 let pages = pages.page_locations(*column).ok_or(INDEX)?;
                 let first_row = |page: usize| {
-                    pages.get(page).map_or(usize::MAX, |page| usize::try_from(page.first_row_index).unwrap_or(usize::MAX))
+                    pages.get(page).map_or(usize::MAX, |page| {
+                        usize::try_from(page.first_row_index).unwrap_or(usize::MAX)
+                    })
                 };
                 let mut next = 0;
                 for range in ranges {
                     // The last page that begins at or before the range's first row.
-                    let begin = pages.partition_point(|page| page.first_row_index <= range.start as i64);
+                    let begin =
+                        pages.partition_point(|page| page.first_row_index <= range.start as i64);
                     next = next.max(begin.saturating_sub(1));
                     while next < pages.len() && first_row(next) < range.end {
                         let page = pages.get(next).ok_or(INDEX)?;
                         let start = u64::try_from(page.offset).map_err(|_| INDEX)?;
                         let bytes = u64::try_from(page.compressed_page_size).map_err(|_| INDEX)?;
-                        let end = start.checked_add(bytes).filter(|end| *end <= self.file_bytes).ok_or(INDEX)?;
+                        let end = start
+                            .checked_add(bytes)
+                            .filter(|end| *end <= self.file_bytes)
+                            .ok_or(INDEX)?;
                         out.push(start..end);
                         next += 1;
                     }
@@ -200,17 +250,27 @@ impl Footer {
     }
 
     /// Fetches pages in as few reads as make sense, and checks their outer structure.
-    pub(super) async fn fetch(&self, source: &dyn RangeRead, pages: &[Range<u64>]) -> Result<Fetched> {
+    pub(super) async fn fetch(
+        &self,
+        source: &dyn RangeRead,
+        pages: &[Range<u64>],
+    ) -> Result<Fetched> {
         let mut ranges = pages.to_vec();
         coalesce(&mut ranges);
         let parts = source.read_many(&ranges).await?;
         let lengths_fit = parts.len() == ranges.len()
-            && ranges.iter().zip(&parts).all(|(range, bytes)| range.end - range.start == bytes.len() as u64);
+            && ranges
+                .iter()
+                .zip(&parts)
+                .all(|(range, bytes)| range.end - range.start == bytes.len() as u64);
         if !lengths_fit {
             return Err(SegmentError::Damaged("a read came back short"));
         }
         let parts = ranges.iter().map(|range| range.start).zip(parts).collect();
-        let fetched = Fetched { parts, file_bytes: self.file_bytes };
+        let fetched = Fetched {
+            parts,
+            file_bytes: self.file_bytes,
+        };
         for page in pages {
             let bytes = fetched.find(page.start, page.end - page.start).ok_or(CUT)?;
             check_page(&bytes)?;
@@ -221,7 +281,9 @@ impl Footer {
 
 /// The footer's length, from the last eight bytes.
 fn footer_bytes(tail: &[u8]) -> Result<u64> {
-    let rest = tail.strip_suffix(b"PARE").ok_or(SegmentError::Damaged("it does not end like an encrypted file"))?;
+    let rest = tail.strip_suffix(b"PARE").ok_or(SegmentError::Damaged(
+        "it does not end like an encrypted file",
+    ))?;
     let length = rest.last_chunk::<4>().ok_or(CUT)?;
     Ok(u64::from(u32::from_le_bytes(*length)))
 }
@@ -232,20 +294,35 @@ fn check_footer(tail: &[u8], footer_bytes: u64, check: [u8; 8]) -> Result<()> {
     let start = tail.len().checked_sub(footer_bytes + 8).ok_or(CUT)?;
     let footer = tail.get(start..tail.len() - 8).ok_or(CUT)?;
     let (crypto, module) = footer.split_at_checked(CRYPTO_BYTES).ok_or(FOOTER)?;
-    let rest = crypto.strip_prefix(CRYPTO_BEFORE_FILE_ID).and_then(|rest| rest.get(8..)).ok_or(FOOTER)?;
-    let rest = rest.strip_prefix(CRYPTO_BEFORE_CHECK).and_then(|rest| rest.strip_suffix(&[0])).ok_or(FOOTER)?;
+    let rest = crypto
+        .strip_prefix(CRYPTO_BEFORE_FILE_ID)
+        .and_then(|rest| rest.get(8..))
+        .ok_or(FOOTER)?;
+    let rest = rest
+        .strip_prefix(CRYPTO_BEFORE_CHECK)
+        .and_then(|rest| rest.strip_suffix(&[0]))
+        .ok_or(FOOTER)?;
     if rest != check {
         return Err(SegmentError::WrongKey);
     }
     let length = module_bytes(module)?;
-    if length == module.len() { Ok(()) } else { Err(FOOTER) }
+    if length == module.len() {
+        Ok(())
+    } else {
+        Err(FOOTER)
+    }
 }
 
 /// The length of the module at the front, its own length field included.
 fn module_bytes(bytes: &[u8]) -> Result<usize> {
-    let length = bytes.first_chunk::<4>().map(|length| u32::from_le_bytes(*length)).ok_or(CUT)?;
+    let length = bytes
+        .first_chunk::<4>()
+        .map(|length| u32::from_le_bytes(*length))
+        .ok_or(CUT)?;
     if length < MODULE_LEAST_BYTES || length as usize > bytes.len() - 4 {
-        return Err(SegmentError::Damaged("an encrypted module has an impossible length"));
+        return Err(SegmentError::Damaged(
+            "an encrypted module has an impossible length",
+        ));
     }
     Ok(length as usize + 4)
 }
@@ -254,7 +331,11 @@ fn module_bytes(bytes: &[u8]) -> Result<usize> {
 fn check_page(page: &[u8]) -> Result<()> {
     let header = module_bytes(page)?;
     let rest = page.get(header..).ok_or(CUT)?;
-    if module_bytes(rest)? == rest.len() { Ok(()) } else { Err(SegmentError::Damaged("a page has an impossible length")) }
+    if module_bytes(rest)? == rest.len() {
+        Ok(())
+    } else {
+        Err(SegmentError::Damaged("a page has an impossible length"))
+    }
 }
 
 /// Parts of a file, standing in for the whole.
@@ -266,15 +347,22 @@ pub(super) struct Fetched {
 
 impl Fetched {
     fn from(&self, start: u64) -> Option<Bytes> {
-        let index = self.parts.partition_point(|part| part.0 <= start).checked_sub(1)?;
+        let index = self
+            .parts
+            .partition_point(|part| part.0 <= start)
+            .checked_sub(1)?;
         let (at, bytes) = self.parts.get(index)?;
-        let skip = usize::try_from(start - at).ok().filter(|skip| *skip < bytes.len())?;
+        let skip = usize::try_from(start - at)
+            .ok()
+            .filter(|skip| *skip < bytes.len())?;
         Some(bytes.slice(skip..))
     }
 
     fn find(&self, start: u64, length: u64) -> Option<Bytes> {
         let length = usize::try_from(length).ok()?;
-        self.from(start).filter(|bytes| bytes.len() >= length).map(|bytes| bytes.slice(..length))
+        self.from(start)
+            .filter(|bytes| bytes.len() >= length)
+            .map(|bytes| bytes.slice(..length))
     }
 }
 
@@ -288,11 +376,14 @@ impl parquet::file::reader::ChunkReader for Fetched {
     type T = std::io::Cursor<Bytes>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let bytes = self.from(start).ok_or_else(|| ParquetError::EOF("a part was not fetched".to_owned()))?;
+        let bytes = self
+            .from(start)
+            .ok_or_else(|| ParquetError::EOF("a part was not fetched".to_owned()))?;
         Ok(std::io::Cursor::new(bytes))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        self.find(start, length as u64).ok_or_else(|| ParquetError::EOF("a part was not fetched".to_owned()))
+        self.find(start, length as u64)
+            .ok_or_else(|| ParquetError::EOF("a part was not fetched".to_owned()))
     }
 }

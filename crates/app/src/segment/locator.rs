@@ -27,7 +27,9 @@ const HASH_BYTES: usize = 6;
 const CUT: SegmentError = SegmentError::Damaged("the locator is cut short");
 
 fn short_hash(hash: &[u8; 16]) -> u64 {
-    hash.iter().take(HASH_BYTES).fold(0, |value, byte| (value << 8) | u64::from(*byte))
+    hash.iter()
+        .take(HASH_BYTES)
+        .fold(0, |value, byte| (value << 8) | u64::from(*byte))
 }
 
 fn block_aad(segment_id: &[u8; 16], block: u64) -> [u8; 24] {
@@ -53,7 +55,9 @@ impl std::hash::Hasher for Spread {
     }
 
     fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        self.0 = (self.0 ^ value)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
 
     fn write_i64(&mut self, value: i64) {
@@ -103,8 +107,16 @@ impl Postings {
         let mut ids: Vec<[u32; 2]> = Vec::with_capacity(records.len());
         for record in records {
             let [from, to] = record.parties();
-            let first = if from.is_withheld() { NONE } else { interner.id(from, hash_of) };
-            let second = if to.is_withheld() || to == from { NONE } else { interner.id(to, hash_of) };
+            let first = if from.is_withheld() {
+                NONE
+            } else {
+                interner.id(from, hash_of)
+            };
+            let second = if to.is_withheld() || to == from {
+                NONE
+            } else {
+                interner.id(to, hash_of)
+            };
             ids.push([first, second]);
         }
         let mut total = 0_u32;
@@ -135,7 +147,11 @@ impl Postings {
 
     fn rows_of(&self, id: u32) -> &[u32] {
         let id = id as usize;
-        let start = id.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let start = id
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .copied()
+            .unwrap_or(0);
         let end = self.ends.get(id).copied().unwrap_or(start);
         self.rows.get(start as usize..end as usize).unwrap_or(&[])
     }
@@ -150,7 +166,8 @@ pub(super) fn seal(
     let key = part_key(key, Part::Locator, segment_id);
     let cipher = Cipher::new(&key)?;
     let postings = Postings::gather(records, hash_of);
-    let mut sealed: Vec<u8> = Vec::with_capacity(postings.rows.len() * 5 + postings.order.len() * 5);
+    let mut sealed: Vec<u8> =
+        Vec::with_capacity(postings.rows.len() * 5 + postings.order.len() * 5);
     let (mut fence, mut blocks, mut last_first) = (Vec::new(), 0_u64, 0_u64);
     let mut block: Vec<u8> = Vec::with_capacity(BLOCK_BYTES * 2);
     let mut before = 0_u64;
@@ -221,14 +238,18 @@ impl Fence {
     /// About how much memory it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.blocks.len() * size_of::<(u64, Range<u64>)>() + self.whole.as_ref().map_or(0, Bytes::len)
+        size_of::<Self>()
+            + self.blocks.len() * size_of::<(u64, Range<u64>)>()
+            + self.whole.as_ref().map_or(0, Bytes::len)
     }
 
     async fn open(source: &dyn RangeRead, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
         let total = source.len_bytes().await?;
         let mut start = read_exact(source, 0..total.min(FIRST_READ_BYTES)).await?;
         let head = start.get(..HEAD_BYTES).ok_or(CUT)?.to_vec();
-        let rest = head.strip_prefix(MAGIC).ok_or(SegmentError::Damaged("it is no locator"))?;
+        let rest = head
+            .strip_prefix(MAGIC)
+            .ok_or(SegmentError::Damaged("it is no locator"))?;
         let (check, length) = rest.split_at_checked(8).ok_or(CUT)?;
         let key = part_key(key, Part::Locator, &segment_id);
         if check != key_check(&key) {
@@ -245,7 +266,10 @@ impl Fence {
         let body_at = usize::try_from(body_start).map_err(|_| CUT)?;
         let cipher = Cipher::new(&key)?;
         let header = cipher
-            .open(&[head.as_slice(), &segment_id].concat(), start.get(HEAD_BYTES..body_at).ok_or(CUT)?)
+            .open(
+                &[head.as_slice(), &segment_id].concat(),
+                start.get(HEAD_BYTES..body_at).ok_or(CUT)?,
+            )
             .map_err(|_| SegmentError::Damaged("the locator's header is not authentic"))?;
         let mut cursor = Cursor(&header);
         let rows = cursor.varint()?;
@@ -258,10 +282,18 @@ impl Fence {
             at = end;
         }
         if at != total || !cursor.0.is_empty() {
-            return Err(SegmentError::Damaged("the locator's length is not what its header says"));
+            return Err(SegmentError::Damaged(
+                "the locator's length is not what its header says",
+            ));
         }
         let whole = (start.len() as u64 == total).then_some(start);
-        Ok(Self { cipher, segment_id, rows, blocks, whole })
+        Ok(Self {
+            cipher,
+            segment_id,
+            rows,
+            blocks,
+            whole,
+        })
     }
 
     /// The blocks that may hold a hash: the last that begins at or before it, and those before that begin with it.
@@ -283,7 +315,11 @@ impl Locator {
     ///
     /// # Errors
     /// [`SegmentError::WrongKey`], [`SegmentError::Damaged`], [`SegmentError::Fetch`].
-    pub async fn open(source: Arc<dyn RangeRead>, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
+    pub async fn open(
+        source: Arc<dyn RangeRead>,
+        key: &SecretKey,
+        segment_id: [u8; 16],
+    ) -> Result<Self> {
         let fence = Arc::new(Fence::open(source.as_ref(), key, segment_id).await?);
         Ok(Self { source, fence })
     }
@@ -309,8 +345,13 @@ impl Locator {
         let (wanted, fence) = (short_hash(hash), &self.fence);
         let mut found = Vec::new();
         for index in fence.blocks_for(wanted) {
-            let Some((first, range)) = fence.blocks.get(index) else { continue };
-            let source: &dyn RangeRead = fence.whole.as_ref().map_or(self.source.as_ref(), |whole| whole);
+            let Some((first, range)) = fence.blocks.get(index) else {
+                continue;
+            };
+            let source: &dyn RangeRead = fence
+                .whole
+                .as_ref()
+                .map_or(self.source.as_ref(), |whole| whole);
             let sealed = read_exact(source, range.clone()).await?;
             let plain = fence
                 .cipher
@@ -336,8 +377,12 @@ fn search(block: &[u8], first: u64, wanted: u64, rows: u64, found: &mut Vec<u32>
         for _ in 0..count {
             row = row.wrapping_add(cursor.varint()?);
             if hash == wanted {
-                let row = Some(row).filter(|row| *row < rows).and_then(|row| u32::try_from(row).ok());
-                found.push(row.ok_or(SegmentError::Damaged("the locator names a row that is none"))?);
+                let row = Some(row)
+                    .filter(|row| *row < rows)
+                    .and_then(|row| u32::try_from(row).ok());
+                found.push(row.ok_or(SegmentError::Damaged(
+                    "the locator names a row that is none",
+                ))?);
             }
         }
     }

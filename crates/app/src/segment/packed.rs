@@ -51,7 +51,8 @@ pub(super) fn seal(
     }
     let mut body = Vec::with_capacity(plain.len() / 2);
     put(&mut body, plain.len() as u64);
-    let packed = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(|error| SegmentError::Write(error.to_string()))?;
+    let packed = zstd::bulk::compress(&plain, ZSTD_LEVEL)
+        .map_err(|error| SegmentError::Write(error.to_string()))?;
     body.extend_from_slice(&packed);
 
     let key = part_key(key, Part::Packed, segment_id);
@@ -69,7 +70,9 @@ fn put_column(out: &mut Vec<u8>, column: &Column, rows: usize) {
     } else {
         out.push(SOME_PRESENT);
         out.extend(column.levels.chunks(8).map(|bits| {
-            bits.iter().enumerate().fold(0_u8, |byte, (bit, level)| byte | (u8::from(*level != 0) << bit))
+            bits.iter().enumerate().fold(0_u8, |byte, (bit, level)| {
+                byte | (u8::from(*level != 0) << bit)
+            })
         }));
     }
     match &column.values {
@@ -89,7 +92,10 @@ fn put_column(out: &mut Vec<u8>, column: &Column, rows: usize) {
 fn put_ints(out: &mut Vec<u8>, values: &[i64]) {
     let differences = || {
         let before = std::iter::once(0).chain(values.iter().copied());
-        values.iter().zip(before).map(|(value, before)| value.wrapping_sub(before))
+        values
+            .iter()
+            .zip(before)
+            .map(|(value, before)| value.wrapping_sub(before))
     };
     let bytes_as_is: usize = values.iter().map(|value| len(zigzag(*value))).sum();
     let bytes_as_differences: usize = differences().map(|value| len(zigzag(value))).sum();
@@ -103,9 +109,17 @@ fn put_ints(out: &mut Vec<u8>, values: &[i64]) {
 }
 
 /// Opens a packed segment.
-pub(super) fn open(bytes: &[u8], key: &SecretKey, segment_id: &[u8; 16]) -> Result<(Class, Vec<Record>)> {
-    let (head, sealed) = bytes.split_at_checked(HEAD_BYTES).ok_or(SegmentError::Damaged("it is cut short"))?;
-    let check = head.strip_prefix(MAGIC).ok_or(SegmentError::Damaged("it is no packed segment"))?;
+pub(super) fn open(
+    bytes: &[u8],
+    key: &SecretKey,
+    segment_id: &[u8; 16],
+) -> Result<(Class, Vec<Record>)> {
+    let (head, sealed) = bytes
+        .split_at_checked(HEAD_BYTES)
+        .ok_or(SegmentError::Damaged("it is cut short"))?;
+    let check = head
+        .strip_prefix(MAGIC)
+        .ok_or(SegmentError::Damaged("it is no packed segment"))?;
     let key = part_key(key, Part::Packed, segment_id);
     if check != key_check(&key) {
         return Err(SegmentError::WrongKey);
@@ -121,7 +135,9 @@ pub(super) fn open(bytes: &[u8], key: &SecretKey, segment_id: &[u8; 16]) -> Resu
     let class = class_from(cursor.byte()?).ok_or(SegmentError::Damaged("its class is unknown"))?;
     let rows = cursor.count(MAX_ROWS)?;
     let count = cursor.count(COLUMNS.len())?;
-    let columns = (0..count).map(|_| take_column(&mut cursor, rows)).collect::<Result<_>>()?;
+    let columns = (0..count)
+        .map(|_| take_column(&mut cursor, rows))
+        .collect::<Result<_>>()?;
     if !cursor.0.is_empty() {
         return Err(SegmentError::Damaged("bytes are left over"));
     }
@@ -132,33 +148,46 @@ pub(super) fn open(bytes: &[u8], key: &SecretKey, segment_id: &[u8; 16]) -> Resu
 
 fn take_column(cursor: &mut Cursor<'_>, rows: usize) -> Result<(String, ArrayRef)> {
     let number = cursor.count(COLUMNS.len())?;
-    let (name, shape) = COLUMNS.get(number).ok_or(SegmentError::Damaged("a column is unknown"))?;
+    let (name, shape) = COLUMNS
+        .get(number)
+        .ok_or(SegmentError::Damaged("a column is unknown"))?;
     let bitmap = match cursor.byte()? {
         ALL_PRESENT => None,
         SOME_PRESENT => Some(cursor.take(rows.div_ceil(8))?),
         _ => return Err(SegmentError::Damaged("a column is malformed")),
     };
-    let is_present =
-        |row: usize| bitmap.is_none_or(|bits| bits.get(row / 8).is_some_and(|byte| (byte >> (row % 8)) & 1 == 1));
+    let is_present = |row: usize| {
+        bitmap.is_none_or(|bits| {
+            bits.get(row / 8)
+                .is_some_and(|byte| (byte >> (row % 8)) & 1 == 1)
+        })
+    };
     let array: ArrayRef = match shape {
         Shape::Near | Shape::Wide | Shape::Few => {
             let differences = cursor.byte()? == AS_DIFFERENCES;
             let mut before = 0_i64;
             let mut next = || -> Result<i64> {
                 let value = cursor.signed()?;
-                before = if differences { before.wrapping_add(value) } else { value };
+                before = if differences {
+                    before.wrapping_add(value)
+                } else {
+                    value
+                };
                 Ok(before)
             };
             let values = (0..rows).map(|row| is_present(row).then(&mut next).transpose());
             Arc::new(Int64Array::from(values.collect::<Result<Vec<_>>>()?))
         }
         Shape::Random(width) => {
-            let size = i32::try_from(*width).map_err(|_| SegmentError::Damaged("a column is malformed"))?;
+            let size = i32::try_from(*width)
+                .map_err(|_| SegmentError::Damaged("a column is malformed"))?;
             let mut builder = FixedSizeBinaryBuilder::with_capacity(rows, size);
             for row in 0..rows {
                 if is_present(row) {
                     let bytes = cursor.take(*width)?;
-                    builder.append_value(bytes).map_err(|_| SegmentError::Damaged("a column is malformed"))?;
+                    builder
+                        .append_value(bytes)
+                        .map_err(|_| SegmentError::Damaged("a column is malformed"))?;
                 } else {
                     builder.append_null();
                 }
@@ -166,7 +195,11 @@ fn take_column(cursor: &mut Cursor<'_>, rows: usize) -> Result<(String, ArrayRef
             Arc::new(builder.finish())
         }
         Shape::Text => {
-            let lengths = (0..rows).map(|row| is_present(row).then(|| cursor.count(MAX_PLAIN_BYTES)).transpose());
+            let lengths = (0..rows).map(|row| {
+                is_present(row)
+                    .then(|| cursor.count(MAX_PLAIN_BYTES))
+                    .transpose()
+            });
             let lengths = lengths.collect::<Result<Vec<_>>>()?;
             let mut texts = Vec::with_capacity(rows);
             for length in lengths {

@@ -39,7 +39,9 @@ impl RangeRead for Bytes {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let bounds = usize::try_from(range.start)
+            .ok()
+            .zip(usize::try_from(range.end).ok());
         match bounds {
             Some((start, end)) if start <= end && end <= self.len() => Ok(self.slice(start..end)),
             _ => Err(SegmentError::Damaged("a range lies beyond the end")),
@@ -51,7 +53,11 @@ impl RangeRead for Bytes {
 pub(super) async fn read_exact(source: &dyn RangeRead, range: Range<u64>) -> Result<Bytes> {
     let want = range.end.saturating_sub(range.start);
     let bytes = source.read(range).await?;
-    if bytes.len() as u64 == want { Ok(bytes) } else { Err(SegmentError::Damaged("a read came back short")) }
+    if bytes.len() as u64 == want {
+        Ok(bytes)
+    } else {
+        Err(SegmentError::Damaged("a read came back short"))
+    }
 }
 
 /// Ranges nearer than this are fetched as one: at 350 MB/s this many bytes cost far less than a round trip.

@@ -5,7 +5,9 @@ use std::{ops::Range, sync::Arc};
 use callvault_core::{Class, Number, Sid, TimeUs, record::Record};
 use callvault_seal::SecretKey;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy};
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy,
+};
 
 use super::footer::{Fetched, Footer};
 use super::locator::Locator;
@@ -32,7 +34,7 @@ enum Body {
 pub struct SegmentReader(Body);
 
 /// The most pages of one batch of a scan: some 32,000 records.
-const BATCH_PAGES: u32 = 16;
+const BATCH_PAGES: u32 = 32;
 /// Rows decoded at a time.
 const DECODE_ROWS: usize = 8_192;
 
@@ -50,7 +52,11 @@ impl SegmentReader {
     ///
     /// # Errors
     /// As [`Footer::open`].
-    pub async fn open_parquet(source: Arc<dyn RangeRead>, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
+    pub async fn open_parquet(
+        source: Arc<dyn RangeRead>,
+        key: &SecretKey,
+        segment_id: [u8; 16],
+    ) -> Result<Self> {
         let footer = Footer::open(source.as_ref(), key, segment_id).await?;
         Ok(Self::with_footer(source, Arc::new(footer)))
     }
@@ -94,13 +100,21 @@ impl SegmentReader {
         let left = match &self.0 {
             Body::Packed(_, records) => {
                 let start = records.partition_point(|record| record.at() < times.start);
-                let end = records.partition_point(|record| record.at() < times.end).max(start);
+                let end = records
+                    .partition_point(|record| record.at() < times.end)
+                    .max(start);
                 let row = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
                 row(start)..row(end)
             }
             Body::Parquet(_, footer) => footer.rows_between(&times),
         };
-        Scan { reader: self, times, order, left, pages: 1 }
+        Scan {
+            reader: self,
+            times,
+            order,
+            left,
+            pages: 1,
+        }
     }
 
     /// Every record from `times.start` to before `times.end`, oldest first.
@@ -124,7 +138,9 @@ impl SegmentReader {
     pub async fn find_sid(&self, sid: Sid) -> Result<Option<(u32, Record)>> {
         let (source, footer) = match &self.0 {
             Body::Packed(_, records) => {
-                let found = (0_u32..).zip(records.iter()).find(|(_, record)| record.sid() == sid);
+                let found = (0_u32..)
+                    .zip(records.iter())
+                    .find(|(_, record)| record.sid() == sid);
                 return Ok(found.map(|(row, record)| (row, record.clone())));
             }
             Body::Parquet(source, footer) => (source, footer),
@@ -155,9 +171,10 @@ impl SegmentReader {
             return Err(SegmentError::Damaged("a row lies beyond the end"));
         }
         match &self.0 {
-            Body::Packed(_, records) => {
-                Ok(rows.iter().filter_map(|row| records.get(*row as usize).cloned()).collect())
-            }
+            Body::Packed(_, records) => Ok(rows
+                .iter()
+                .filter_map(|row| records.get(*row as usize).cloned())
+                .collect()),
             Body::Parquet(source, footer) => {
                 let mut ranges: Vec<Range<u32>> = Vec::new();
                 for row in rows {
@@ -175,7 +192,12 @@ impl SegmentReader {
     ///
     /// # Errors
     /// [`SegmentError::Damaged`], [`SegmentError::Fetch`].
-    pub async fn find_number(&self, locator: &Locator, number: &Number, hash_of: HashOf<'_>) -> Result<Vec<Record>> {
+    pub async fn find_number(
+        &self,
+        locator: &Locator,
+        number: &Number,
+        hash_of: HashOf<'_>,
+    ) -> Result<Vec<Record>> {
         let rows = locator.find_number(&hash_of(number)).await?;
         let mut records = self.rows_at(&rows).await?;
         records.retain(|record| record.parties().contains(&number));
@@ -214,9 +236,10 @@ impl Scan<'_> {
             };
             self.pages = (self.pages * 2).min(BATCH_PAGES);
             let mut records = match &self.reader.0 {
-                Body::Packed(_, records) => {
-                    records.get(rows.start as usize..rows.end as usize).unwrap_or_default().to_vec()
-                }
+                Body::Packed(_, records) => records
+                    .get(rows.start as usize..rows.end as usize)
+                    .unwrap_or_default()
+                    .to_vec(),
                 Body::Parquet(source, footer) => {
                     let keep = |at: TimeUs| self.times.contains(&at);
                     read_rows(footer, source.as_ref(), &[rows], &keep).await?
@@ -255,12 +278,18 @@ fn decode_records(
     keep: &dyn Fn(TimeUs) -> bool,
 ) -> Result<Vec<Record>> {
     let mut out = Vec::with_capacity(count(parts));
-    decode(footer, fetched, parts, None, &mut |batch| push_records(footer.class, &batch, keep, &mut out))?;
+    decode(footer, fetched, parts, None, &mut |batch| {
+        push_records(footer.class, &batch, keep, &mut out)
+    })?;
     Ok(out)
 }
 
 fn count(parts: &[(usize, Vec<Range<usize>>)]) -> usize {
-    parts.iter().flat_map(|part| &part.1).map(ExactSizeIterator::len).sum()
+    parts
+        .iter()
+        .flat_map(|part| &part.1)
+        .map(ExactSizeIterator::len)
+        .sum()
 }
 
 /// Looks for a SID among consecutive rows.
@@ -270,27 +299,49 @@ async fn find_sid_in(
     rows: Range<u32>,
     sid: Sid,
 ) -> Result<Option<(u32, Record)>> {
-    let (mut start, step) = (rows.start, u32::try_from(PAGE_ROWS).unwrap_or(1) * BATCH_PAGES);
+    let (mut start, step) = (
+        rows.start,
+        u32::try_from(PAGE_ROWS).unwrap_or(1) * BATCH_PAGES,
+    );
     while start < rows.end {
         let window = start..start.saturating_add(step).min(rows.end);
         // All columns at once: the pages that hold the SIDs' rows are those that hold the record.
         let narrow = window.len() > 2 * PAGE_ROWS;
         let wanted: Vec<usize> = (0..footer.columns.len())
-            .filter(|index| !narrow || footer.columns.get(*index).is_some_and(|name| is_sid_column(name)))
+            .filter(|index| {
+                !narrow
+                    || footer
+                        .columns
+                        .get(*index)
+                        .is_some_and(|name| is_sid_column(name))
+            })
             .collect();
         let parts = footer.split(std::slice::from_ref(&window));
-        let fetched = footer.fetch(source, &footer.pages_of(&parts, &wanted)?).await?;
+        let fetched = footer
+            .fetch(source, &footer.pages_of(&parts, &wanted)?)
+            .await?;
         let mut sids = Vec::with_capacity(window.len());
-        decode(footer, fetched.clone(), &parts, Some(&SID_COLUMNS), &mut |batch| {
-            sids.append(&mut sids_of(&batch)?);
-            Ok(())
-        })?;
-        if let Some(row) = (window.start..).zip(&sids).find(|(_, found)| **found == sid).map(|(row, _)| row) {
-            let rows = [row..row + 1];
+        decode(
+            footer,
+            fetched.clone(),
+            &parts,
+            Some(&SID_COLUMNS),
+            &mut |batch| {
+                sids.append(&mut sids_of(&batch)?);
+                Ok(())
+            },
+        )?;
+        if let Some(row) = (window.start..)
+            .zip(&sids)
+            .find(|(_, found)| **found == sid)
+            .map(|(row, _)| row)
+        {
+            let only = row..row + 1;
+            let rows = std::slice::from_ref(&only);
             let mut records = if narrow {
-                read_rows(footer, source, &rows, &|_| true).await?
+                read_rows(footer, source, rows, &|_| true).await?
             } else {
-                decode_records(footer, fetched, &footer.split(&rows), &|_| true)?
+                decode_records(footer, fetched, &footer.split(rows), &|_| true)?
             };
             return match records.pop() {
                 Some(record) if record.sid() == sid => Ok(Some((row, record))),
@@ -322,27 +373,45 @@ fn decode(
     let metadata = footer.arrow.metadata();
     let (mut base, mut ranges) = (0, Vec::new());
     for (group, inside) in parts {
-        ranges.extend(inside.iter().map(|range| base + range.start..base + range.end));
+        ranges.extend(
+            inside
+                .iter()
+                .map(|range| base + range.start..base + range.end),
+        );
         base += usize::try_from(metadata.row_group(*group).num_rows()).map_err(|_| DECODE)?;
     }
-    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, footer.arrow.clone())
-        .with_row_groups(parts.iter().map(|part| part.0).collect())
-        .with_batch_size(wanted.min(DECODE_ROWS))
-        .with_row_selection_policy(RowSelectionPolicy::Selectors)
-        .with_row_selection(RowSelection::from_consecutive_ranges(ranges.into_iter(), base));
+    let mut builder =
+        ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, footer.arrow.clone())
+            .with_row_groups(parts.iter().map(|part| part.0).collect())
+            .with_batch_size(wanted.min(DECODE_ROWS))
+            .with_row_selection_policy(RowSelectionPolicy::Selectors)
+            .with_row_selection(RowSelection::from_consecutive_ranges(
+                ranges.into_iter(),
+                base,
+            ));
     if let Some(columns) = columns {
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         builder = builder.with_projection(mask);
     }
     let mut rows = 0;
     for batch in builder.build().map_err(|_| DECODE)? {
-        let batch = batch.map_err(|_| SegmentError::Damaged("a page is not authentic or does not decode"))?;
+        let batch = batch
+            .map_err(|_| SegmentError::Damaged("a page is not authentic or does not decode"))?;
         rows += batch.num_rows();
         let names = batch.schema();
-        let columns = names.fields().iter().zip(batch.columns()).map(|(field, array)| {
-            (field.name().clone(), Arc::clone(array))
-        });
-        each(Batch { rows: batch.num_rows(), columns: columns.collect() })?;
+        let columns = names
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, array)| (field.name().clone(), Arc::clone(array)));
+        each(Batch {
+            rows: batch.num_rows(),
+            columns: columns.collect(),
+        })?;
     }
-    if rows == wanted { Ok(()) } else { Err(SegmentError::Damaged("rows are missing")) }
+    if rows == wanted {
+        Ok(())
+    } else {
+        Err(SegmentError::Damaged("rows are missing"))
+    }
 }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use callvault_core::Class;
 use callvault_seal::SecretKey;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, Type as Physical, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type};
+use parquet::data_type::{
+    ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
+};
 use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -23,9 +25,9 @@ use super::varint::{put, put_signed};
 use super::{Part, Result, SegmentError, key_check, part_key};
 
 /// Rows of a page: the least that is decoded to read one row.
-pub(super) const PAGE_ROWS: usize = 2_048;
+pub(super) const PAGE_ROWS: usize = 1_024;
 /// Rows of a row group, which bounds what a writer buffers.
-pub(super) const GROUP_ROWS: usize = 128 * PAGE_ROWS;
+pub(super) const GROUP_ROWS: usize = 256 * PAGE_ROWS;
 /// The footer's entry that holds class, rows and the fence.
 pub(super) const FENCE_ENTRY: &str = "callvault.segment.v1";
 
@@ -65,11 +67,14 @@ pub(super) fn seal(
             Shape::Random(_) => properties
                 .set_column_encoding(path(), Encoding::PLAIN)
                 .set_column_compression(path(), Compression::UNCOMPRESSED),
-            Shape::Text => properties.set_column_encoding(path(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
+            Shape::Text => {
+                properties.set_column_encoding(path(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            }
         };
     }
     let out = Vec::with_capacity(rows * 56);
-    let mut writer = SerializedFileWriter::new(out, schema(columns, rows)?, Arc::new(properties.build()))?;
+    let mut writer =
+        SerializedFileWriter::new(out, schema(columns, rows)?, Arc::new(properties.build()))?;
     let mut sources: Vec<_> = columns.iter().map(Source::new).collect();
     let mut start = 0;
     while start < rows {
@@ -93,26 +98,40 @@ pub(super) fn seal(
 fn schema(columns: &[Column], rows: usize) -> Result<TypePtr> {
     let mut fields = Vec::with_capacity(columns.len());
     for column in columns {
-        let repetition = if column.present() == rows { Repetition::REQUIRED } else { Repetition::OPTIONAL };
+        let repetition = if column.present() == rows {
+            Repetition::REQUIRED
+        } else {
+            Repetition::OPTIONAL
+        };
         let builder = match &column.values {
             Values::Ints(_) => Type::primitive_type_builder(column.name(), Physical::INT64),
             Values::Fixed(width, _) => {
-                let width = i32::try_from(*width).map_err(|_| SegmentError::Unfit("a value is too wide"))?;
-                Type::primitive_type_builder(column.name(), Physical::FIXED_LEN_BYTE_ARRAY).with_length(width)
+                let width = i32::try_from(*width)
+                    .map_err(|_| SegmentError::Unfit("a value is too wide"))?;
+                Type::primitive_type_builder(column.name(), Physical::FIXED_LEN_BYTE_ARRAY)
+                    .with_length(width)
             }
             Values::Texts(..) => Type::primitive_type_builder(column.name(), Physical::BYTE_ARRAY)
                 .with_logical_type(Some(LogicalType::String)),
         };
         fields.push(Arc::new(builder.with_repetition(repetition).build()?));
     }
-    Ok(Arc::new(Type::group_type_builder("callvault").with_fields(fields).build()?))
+    Ok(Arc::new(
+        Type::group_type_builder("callvault")
+            .with_fields(fields)
+            .build()?,
+    ))
 }
 
 /// Class, rows, and the time of each page's first row and of the last row.
 fn fence_entry(class: Class, rows: usize, columns: &[Column]) -> Vec<u8> {
     let mut out = vec![class_code(class)];
     put(&mut out, rows as u64);
-    if let Some(Values::Ints(at)) = columns.iter().find(|column| column.name() == "at").map(|column| &column.values) {
+    if let Some(Values::Ints(at)) = columns
+        .iter()
+        .find(|column| column.name() == "at")
+        .map(|column| &column.values)
+    {
         let mut before = 0;
         for value in at.iter().step_by(PAGE_ROWS).chain(at.last()) {
             put_signed(&mut out, value.wrapping_sub(before));
@@ -136,7 +155,11 @@ impl<'a> Source<'a> {
             Values::Fixed(_, bytes) | Values::Texts(bytes, _) => Bytes::copy_from_slice(bytes),
             Values::Ints(_) => Bytes::new(),
         };
-        Self { column, written: 0, shared }
+        Self {
+            column,
+            written: 0,
+            shared,
+        }
     }
 
     fn write(
@@ -154,23 +177,37 @@ impl<'a> Source<'a> {
         match &self.column.values {
             Values::Ints(values) => {
                 let values = values.get(start..end).ok_or(LOST)?;
-                writer.typed::<Int64Type>().write_batch(values, levels, None)?;
+                writer
+                    .typed::<Int64Type>()
+                    .write_batch(values, levels, None)?;
             }
             Values::Fixed(width, _) => {
                 let values: Vec<FixedLenByteArray> = (start..end)
-                    .map(|index| ByteArray::from(self.shared.slice(index * width..(index + 1) * width)).into())
+                    .map(|index| {
+                        ByteArray::from(self.shared.slice(index * width..(index + 1) * width))
+                            .into()
+                    })
                     .collect();
-                writer.typed::<FixedLenByteArrayType>().write_batch(&values, levels, None)?;
+                writer
+                    .typed::<FixedLenByteArrayType>()
+                    .write_batch(&values, levels, None)?;
             }
             Values::Texts(_, ends) => {
-                let mut from = start.checked_sub(1).and_then(|last| ends.get(last).copied()).unwrap_or(0);
+                let mut from = start
+                    .checked_sub(1)
+                    .and_then(|last| ends.get(last).copied())
+                    .unwrap_or(0);
                 let values: Vec<ByteArray> = ends
                     .get(start..end)
                     .ok_or(LOST)?
                     .iter()
-                    .map(|end| ByteArray::from(self.shared.slice(std::mem::replace(&mut from, *end)..*end)))
+                    .map(|end| {
+                        ByteArray::from(self.shared.slice(std::mem::replace(&mut from, *end)..*end))
+                    })
                     .collect();
-                writer.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
+                writer
+                    .typed::<ByteArrayType>()
+                    .write_batch(&values, levels, None)?;
             }
         }
         Ok(())

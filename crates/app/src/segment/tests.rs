@@ -1,14 +1,17 @@
 //! Round trips, lookups, damage, and what a stranger sees.
 
+mod arbitrary;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use callvault_core::record::{Call, CallStatus, Direction, Message, MessageStatus, Record};
+use callvault_core::record::{Call, CallStatus, Direction, Record};
 use callvault_core::{Number, Sid, TimeUs};
 use callvault_seal::{SecretKey, blind::BlindIndex};
 use futures::FutureExt;
 use proptest::prelude::*;
 
+use self::arbitrary::{call, message};
 use super::encode::encode_as;
 use super::*;
 
@@ -32,9 +35,11 @@ fn hash(number: &Number) -> [u8; 16] {
 fn open(kind: SegmentKind, bytes: &[u8], key: &SecretKey, id: [u8; 16]) -> Result<SegmentReader> {
     match kind {
         SegmentKind::Packed => SegmentReader::open_packed(bytes, key, id),
-        SegmentKind::Parquet => {
-            block_on(SegmentReader::open_parquet(Arc::new(Bytes::copy_from_slice(bytes)), key, id))
-        }
+        SegmentKind::Parquet => block_on(SegmentReader::open_parquet(
+            Arc::new(Bytes::copy_from_slice(bytes)),
+            key,
+            id,
+        )),
     }
 }
 
@@ -43,7 +48,11 @@ fn read_all(kind: SegmentKind, bytes: &[u8], key: &SecretKey, id: [u8; 16]) -> R
 }
 
 fn locator(bytes: &[u8], key: &SecretKey, id: [u8; 16]) -> Result<Locator> {
-    block_on(Locator::open(Arc::new(Bytes::copy_from_slice(bytes)), key, id))
+    block_on(Locator::open(
+        Arc::new(Bytes::copy_from_slice(bytes)),
+        key,
+        id,
+    ))
 }
 
 /// Plain calls, several in one second, numbers from a small pool.
@@ -61,135 +70,23 @@ fn calls(rows: u64) -> Vec<Record> {
             from: Number(format!("+9198765{:05}", row * 7 % 501).into()),
             to: Number("+918047112345".into()),
             exophone: Number("+918047112345".into()),
-            status: if row % 3 == 0 { CallStatus::NoAnswer } else { CallStatus::Completed },
-            answered_at: (row % 3 != 0).then_some(at.plus_seconds(5)),
+            status: if row.is_multiple_of(3) {
+                CallStatus::NoAnswer
+            } else {
+                CallStatus::Completed
+            },
+            answered_at: (!row.is_multiple_of(3)).then_some(at.plus_seconds(5)),
             ended_at: Some(at.plus_seconds(65)),
             duration_s: 65,
-            talk_s: if row % 3 == 0 { 0 } else { 60 },
+            talk_s: if row.is_multiple_of(3) { 0 } else { 60 },
             price_micros: None,
-            caller_name: (row % 11 == 0).then(|| "Asha Zebra".into()),
-            extra: (row % 17 == 0).then(|| r#"{"queue":"marigold"}"#.into()),
+            caller_name: (row.is_multiple_of(11)).then(|| "Asha Zebra".into()),
+            extra: (row.is_multiple_of(17)).then(|| r#"{"queue":"marigold"}"#.into()),
         })
     };
     let mut records: Vec<_> = (0..rows).map(call).collect();
     records.sort_by_key(|record| (record.at(), record.sid()));
     records
-}
-
-fn number() -> impl Strategy<Value = Number> {
-    prop_oneof![
-        3 => "\\+[1-9][0-9]{7,14}".prop_map(|text| Number(text.into())),
-        1 => "\\+?[0-9]{1,20}".prop_map(|text| Number(text.into())),
-        1 => "[a-z0-9_.-]{0,64}".prop_map(|text| Number(text.into())),
-        1 => Just(Number("+910000000001".into())),
-        1 => Just(Number::default()),
-    ]
-}
-
-fn source_id() -> impl Strategy<Value = Option<String>> {
-    prop_oneof![
-        Just(None),
-        Just(Some(String::new())),
-        "1[0-9]{9}\\.[0-9]{1,7}".prop_map(Some),
-        "[0-9]{0,20}\\.[0-9]{0,20}".prop_map(Some),
-        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".prop_map(Some),
-        "[0-9A-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".prop_map(Some),
-        Just(Some("z".repeat(128))),
-        "\\PC{0,30}".prop_map(Some),
-    ]
-}
-
-fn text(long: usize) -> impl Strategy<Value = Option<String>> {
-    prop_oneof![
-        4 => Just(None),
-        1 => Just(Some(String::new())),
-        3 => "\\PC{0,40}".prop_map(Some),
-        1 => Just(Some("é".repeat(long / 2))),
-    ]
-}
-
-fn moment() -> impl Strategy<Value = TimeUs> {
-    prop_oneof![
-        6 => (1_760_000_000_000_000..1_760_000_100_000_000_i64).prop_map(TimeUs),
-        2 => (0..86_400_i64).prop_map(|second| TimeUs(1_760_000_000_000_000 + second * 1_000_000)),
-        1 => any::<i64>().prop_map(TimeUs),
-        1 => Just(TimeUs(0)),
-    ]
-}
-
-type Head = (TimeUs, Sid, Option<String>, Direction, Number, Number);
-
-fn head() -> impl Strategy<Value = Head> {
-    let direction = prop::sample::select(Direction::ALL);
-    let sid = (any::<[u8; 16]>(), prop::bool::weighted(0.1));
-    (moment(), sid, source_id(), direction, number(), number()).prop_map(|(at, (bytes, foreign), source, way, from, to)| {
-        let mut tail = [0; 10];
-        tail.copy_from_slice(&bytes[6..]);
-        (at, if foreign { Sid(bytes) } else { Sid::new(at, tail) }, source, way, from, to)
-    })
-}
-
-/// A record that a failing test does not print.
-#[derive(Clone)]
-struct Unshown(Record);
-
-impl std::fmt::Debug for Unshown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} at {:?}", self.0.sid(), self.0.at().0)
-    }
-}
-
-fn call() -> impl Strategy<Value = Unshown> {
-    let times = (prop::option::of(moment()), prop::option::of(moment()));
-    let rest = (any::<u32>(), any::<u32>(), prop::option::of(any::<i64>()), text(128), text(16_384));
-    (head(), number(), prop::sample::select(CallStatus::ALL), times, rest).prop_map(
-        |((at, sid, source, direction, from, to), exophone, status, times, rest)| {
-            Unshown(Record::Call(Call {
-                sid,
-                at,
-                source_id: source.map(Into::into),
-                direction,
-                from,
-                to,
-                exophone,
-                status,
-                answered_at: times.0,
-                ended_at: times.1,
-                duration_s: rest.0,
-                talk_s: rest.1,
-                price_micros: rest.2,
-                caller_name: rest.3.map(Into::into),
-                extra: rest.4.map(Into::into),
-            }))
-        },
-    )
-}
-
-fn message() -> impl Strategy<Value = Unshown> {
-    let dlt = (text(64), text(64));
-    let rest = (prop::option::of(any::<u32>()), any::<u32>(), prop::option::of(any::<i64>()), text(8_000), text(16_384));
-    let sent = prop::option::of(moment());
-    (head(), prop::sample::select(MessageStatus::ALL), sent, dlt, rest).prop_map(
-        |((at, sid, source, direction, from, to), status, sent_at, dlt, rest)| {
-            Unshown(Record::Message(Message {
-                sid,
-                at,
-                source_id: source.map(Into::into),
-                direction,
-                from,
-                to,
-                status,
-                status_code: rest.0,
-                sent_at,
-                units: rest.1,
-                price_micros: rest.2,
-                body: rest.3.map(Into::into),
-                dlt_entity_id: dlt.0.map(Into::into),
-                dlt_template_id: dlt.1.map(Into::into),
-                extra: rest.4.map(Into::into),
-            }))
-        },
-    )
 }
 
 /// Encodes, reads back in every way, and compares with the records themselves.
@@ -199,7 +96,10 @@ fn check(mut records: Vec<Record>) {
     for kind in KINDS {
         let encoded = encode_as(kind, &records, &key(), ID, &hash).expect("encodes");
         assert_eq!(encoded.rows as usize, records.len());
-        assert_eq!((encoded.min_at, encoded.max_at), (records[0].at(), records[records.len() - 1].at()));
+        assert_eq!(
+            (encoded.min_at, encoded.max_at),
+            (records[0].at(), records[records.len() - 1].at())
+        );
         let reader = open(kind, &encoded.bytes, &key(), ID).expect("opens");
         let locator = locator(&encoded.locator, &key(), ID).expect("opens");
         check_reads(&reader, &locator, &records);
@@ -211,15 +111,29 @@ fn check_reads(reader: &SegmentReader, locator: &Locator, records: &[Record]) {
     assert_eq!(reader.class(), records[0].class());
     let range = TimeUs(i64::MIN)..TimeUs(i64::MAX);
     let inside = |range: &std::ops::Range<TimeUs>| -> Vec<Record> {
-        records.iter().filter(|record| range.contains(&record.at())).cloned().collect()
+        records
+            .iter()
+            .filter(|record| range.contains(&record.at()))
+            .cloned()
+            .collect()
     };
     assert!(block_on(reader.read_between(range.clone())).expect("reads") == inside(&range));
     for (row, record) in records.iter().enumerate().step_by(records.len() / 23 + 1) {
-        let (found_row, found) = block_on(reader.find_sid(record.sid())).expect("reads").expect("is there");
+        let (found_row, found) = block_on(reader.find_sid(record.sid()))
+            .expect("reads")
+            .expect("is there");
         assert!(found.sid() == record.sid() && records[found_row as usize] == found);
         for number in record.parties() {
-            let want: Vec<_> = records.iter().filter(|record| record.parties().contains(&number)).cloned().collect();
-            let want = if number.is_withheld() { Vec::new() } else { want };
+            let want: Vec<_> = records
+                .iter()
+                .filter(|record| record.parties().contains(&number))
+                .cloned()
+                .collect();
+            let want = if number.is_withheld() {
+                Vec::new()
+            } else {
+                want
+            };
             assert!(block_on(reader.find_number(locator, number, &hash)).expect("reads") == want);
         }
         let range = record.at()..TimeUs(record.at().0.saturating_add(3_000_000));
@@ -235,12 +149,27 @@ fn check_reads(reader: &SegmentReader, locator: &Locator, records: &[Record]) {
         assert!(newest == inside(&range));
         let rows = [row as u32, (records.len() - 1) as u32];
         let last = records.len() - 1;
-        let want = if row == last { vec![record.clone()] } else { vec![record.clone(), records[last].clone()] };
+        let want = if row == last {
+            vec![record.clone()]
+        } else {
+            vec![record.clone(), records[last].clone()]
+        };
         assert!(block_on(reader.rows_at(&rows)).expect("reads") == want);
     }
-    assert!(block_on(reader.find_sid(Sid([0xfe; 16]))).expect("reads").is_none());
-    assert!(block_on(locator.find_number(&[0xee; 16])).expect("reads").is_empty());
-    assert!(matches!(block_on(reader.rows_at(&[records.len() as u32])), Err(SegmentError::Damaged(_))));
+    assert!(
+        block_on(reader.find_sid(Sid([0xfe; 16])))
+            .expect("reads")
+            .is_none()
+    );
+    assert!(
+        block_on(locator.find_number(&[0xee; 16]))
+            .expect("reads")
+            .is_empty()
+    );
+    assert!(matches!(
+        block_on(reader.rows_at(&[records.len() as u32])),
+        Err(SegmentError::Damaged(_))
+    ));
 }
 
 proptest! {
@@ -269,19 +198,34 @@ fn several_row_groups_come_back_whole() {
     let reader = open(SegmentKind::Parquet, &encoded.bytes, &key(), ID).expect("opens");
     assert!(block_on(reader.read_between(ALWAYS)).expect("reads") == records);
     let rows = [0, 262_143, 262_144, 269_999];
-    let want: Vec<_> = rows.iter().map(|row| records[*row as usize].clone()).collect();
+    let want: Vec<_> = rows
+        .iter()
+        .map(|row| records[*row as usize].clone())
+        .collect();
     assert!(block_on(reader.rows_at(&rows)).expect("reads") == want);
-    let found = block_on(reader.find_sid(records[262_200].sid())).expect("reads").expect("is there");
+    let found = block_on(reader.find_sid(records[262_200].sid()))
+        .expect("reads")
+        .expect("is there");
     assert_eq!(found.0, 262_200);
     let locator = locator(&encoded.locator, &key(), ID).expect("opens");
     let number = records[5].parties()[0];
-    let want = records.iter().filter(|record| record.parties()[0] == number).count();
-    assert_eq!(block_on(reader.find_number(&locator, number, &hash_cheap)).expect("reads").len(), want);
+    let want = records
+        .iter()
+        .filter(|record| record.parties()[0] == number)
+        .count();
+    assert_eq!(
+        block_on(reader.find_number(&locator, number, &hash_cheap))
+            .expect("reads")
+            .len(),
+        want
+    );
 }
 
 /// Six varying bytes without the cost of a real hash in a debug build.
 fn hash_cheap(number: &Number) -> [u8; 16] {
-    let sum = number.as_str().bytes().fold(7_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let sum = number.as_str().bytes().fold(7_u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mut out = [0; 16];
     out[..8].copy_from_slice(&sum.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     out
@@ -290,9 +234,15 @@ fn hash_cheap(number: &Number) -> [u8; 16] {
 #[test]
 fn unfit_records_are_refused() {
     let mut records = calls(10);
-    assert!(matches!(encode(&[], &key(), ID, &hash), Err(SegmentError::Unfit(_))));
+    assert!(matches!(
+        encode(&[], &key(), ID, &hash),
+        Err(SegmentError::Unfit(_))
+    ));
     records.reverse();
-    assert!(matches!(encode(&records, &key(), ID, &hash), Err(SegmentError::Unfit(_))));
+    assert!(matches!(
+        encode(&records, &key(), ID, &hash),
+        Err(SegmentError::Unfit(_))
+    ));
 }
 
 #[test]
@@ -302,17 +252,32 @@ fn a_wrong_key_and_a_swapped_segment_are_told_apart_from_damage() {
     for kind in KINDS {
         let encoded = encode_as(kind, &records, &key(), ID, &hash).expect("encodes");
         for (key, id) in [(&other, ID), (&key(), [8; 16])] {
-            assert!(matches!(read_all(kind, &encoded.bytes, key, id), Err(SegmentError::WrongKey)));
-            assert!(matches!(locator(&encoded.locator, key, id), Err(SegmentError::WrongKey)));
+            assert!(matches!(
+                read_all(kind, &encoded.bytes, key, id),
+                Err(SegmentError::WrongKey)
+            ));
+            assert!(matches!(
+                locator(&encoded.locator, key, id),
+                Err(SegmentError::WrongKey)
+            ));
         }
         for end in (0..encoded.bytes.len()).step_by(encoded.bytes.len() / 60 + 1) {
             let cut = read_all(kind, &encoded.bytes[..end], &key(), ID);
-            assert!(matches!(cut, Err(SegmentError::Damaged(_))), "{kind:?} cut at {end}");
+            assert!(
+                matches!(cut, Err(SegmentError::Damaged(_))),
+                "{kind:?} cut at {end}"
+            );
             let tail = read_all(kind, &encoded.bytes[end + 1..], &key(), ID);
-            assert!(tail.is_err() || kind == SegmentKind::Parquet, "{kind:?} tail from {end}");
+            assert!(
+                tail.is_err() || kind == SegmentKind::Parquet,
+                "{kind:?} tail from {end}"
+            );
         }
         for end in (0..encoded.locator.len()).step_by(encoded.locator.len() / 60 + 1) {
-            assert!(matches!(locator(&encoded.locator[..end], &key(), ID), Err(SegmentError::Damaged(_))));
+            assert!(matches!(
+                locator(&encoded.locator[..end], &key(), ID),
+                Err(SegmentError::Damaged(_))
+            ));
         }
     }
 }
@@ -337,21 +302,34 @@ fn a_changed_byte_never_changes_an_answer() {
                 }
             }
         }
-        assert!(refused > 1_000, "{kind:?}: only {refused} changes were noticed");
+        assert!(
+            refused > 1_000,
+            "{kind:?}: only {refused} changes were noticed"
+        );
         let number = records[7].parties()[0];
-        let want = block_on(locator(&encoded.locator, &key(), ID).expect("opens").find_number(&hash(number)));
+        let want = block_on(
+            locator(&encoded.locator, &key(), ID)
+                .expect("opens")
+                .find_number(&hash(number)),
+        );
         let want = want.expect("reads");
         for at in 0..encoded.locator.len() {
             let mut bad = encoded.locator.clone();
             bad[at] ^= 0x10;
-            let found = locator(&bad, &key(), ID).and_then(|locator| block_on(locator.find_number(&hash(number))));
-            assert!(found.map_or(true, |found| found == want), "locator byte {at}");
+            let found = locator(&bad, &key(), ID)
+                .and_then(|locator| block_on(locator.find_number(&hash(number))));
+            assert!(
+                found.map_or(true, |found| found == want),
+                "locator byte {at}"
+            );
         }
     }
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 #[test]
@@ -392,7 +370,8 @@ fn a_stranger_reads_nothing() {
 /// The whole Parquet file is modules (a length, a nonce, a ciphertext, a tag) and a footer that begins with a crypto
 /// header of known bytes: there is no room for anything else in clear, such as a bloom filter.
 fn check_modules(file: &[u8]) {
-    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
+    let word =
+        |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
     let end = file.len() - 8;
     let footer = end - word(end);
     assert_eq!((&file[..4], &file[end + 4..]), (&b"PARE"[..], &b"PARE"[..]));
@@ -404,9 +383,18 @@ fn check_modules(file: &[u8]) {
     }
     assert_eq!(at, footer, "modules fill the file up to its footer");
     assert!(modules > 40);
-    assert_eq!(footer + 26 + 4 + word(footer + 26), end, "the footer is its crypto header and one module");
+    assert_eq!(
+        footer + 26 + 4 + word(footer + 26),
+        end,
+        "the footer is its crypto header and one module"
+    );
     let reader = parquet::file::metadata::ParquetMetaDataReader::new();
-    assert!(reader.parse_and_finish(&Bytes::copy_from_slice(file)).is_err(), "no footer without the key");
+    assert!(
+        reader
+            .parse_and_finish(&Bytes::copy_from_slice(file))
+            .is_err(),
+        "no footer without the key"
+    );
 }
 
 #[test]
@@ -414,6 +402,39 @@ fn small_segments_are_small() {
     for (rows, most_bytes) in [(100, 110), (300, 95)] {
         let encoded = encode(&calls(rows), &key(), ID, &hash).expect("encodes");
         let all = encoded.bytes.len() + encoded.locator.len();
-        assert!(all <= most_bytes * rows as usize, "{rows} rows take {all} bytes");
+        assert!(
+            all <= most_bytes * rows as usize,
+            "{rows} rows take {all} bytes"
+        );
     }
+}
+
+/// The Parquet reader would trust these lengths and panic or allocate gigabytes.
+#[test]
+fn an_impossible_module_length_is_damage() {
+    let records = calls(4_000);
+    let encoded = encode_as(SegmentKind::Parquet, &records, &key(), ID, &hash).expect("encodes");
+    let file = &encoded.bytes;
+    let word =
+        |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
+    let footer = file.len() - 8 - word(file.len() - 8);
+    let (mut at, mut refused) = (4, 0);
+    while at < footer {
+        for length in [0_u32, 5, 27, 0x7fff_ffff, u32::MAX] {
+            let mut bad = file.clone();
+            bad[at..at + 4].copy_from_slice(&length.to_le_bytes());
+            match read_all(SegmentKind::Parquet, &bad, &key(), ID) {
+                Ok(read) => assert!(read == records, "the module at {at}"),
+                Err(error) => {
+                    assert!(
+                        matches!(error, SegmentError::Damaged(_)),
+                        "the module at {at}: {error}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        at += 4 + word(at);
+    }
+    assert!(refused > 200, "only {refused} were refused");
 }

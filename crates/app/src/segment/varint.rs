@@ -59,6 +59,10 @@ impl<'a> Cursor<'a> {
     /// A count or length, at most `limit`.
     pub(super) fn count(&mut self, limit: usize) -> Result<usize> {
         let value = usize::try_from(self.varint()?).map_err(|_| SHORT)?;
-        if value > limit { Err(SegmentError::Damaged("a count is too large")) } else { Ok(value) }
+        if value > limit {
+            Err(SegmentError::Damaged("a count is too large"))
+        } else {
+            Ok(value)
+        }
     }
 }

@@ -170,7 +170,9 @@ async fn no_list_scans_what_grows() {
             let table = step
                 .strip_prefix("SCAN ")
                 .map(|rest| rest.split(' ').next().unwrap_or(""));
-            let ordered_by_its_key = statement.contains("FROM garbage ORDER BY id LIMIT");
+            // Read from the front up to the limit; the index holds only what is not purged.
+            let ordered_by_its_key =
+                statement.contains("FROM garbage ORDER BY id LIMIT") || step.contains("INDEX destructions_unpurged");
             let small = |table: &str| SMALL.contains(&table) || step.contains("CONSTANT ROW") || table.starts_with('(');
             assert!(table.is_none_or(small) || ordered_by_its_key, "{statement}\n  {step}");
         }
