@@ -415,10 +415,6 @@ impl Partitions for Backend {
         hidden.map(|_| ())
     }
 
-    async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()> {
-        transact!(self, LONG, |conn| append::execute_hide(conn, rows))
-    }
-
     async fn shred(&self, shred: &Shred) -> Result<u64> {
         transact!(self, LONG, |conn| shred::execute_shred(conn, shred))
     }
