@@ -60,12 +60,16 @@ impl Account {
     /// Subscribers spread over all of them, regulars left out.
     pub(crate) fn sample(&self, count: u64) -> Vec<Number> {
         let step = (self.subscribers() - REGULARS) / count;
-        (0..count).map(|i| self.subscriber(REGULARS + i * step.max(1))).collect()
+        (0..count)
+            .map(|i| self.subscriber(REGULARS + i * step.max(1)))
+            .collect()
     }
 }
 
 fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = seed
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -77,7 +81,13 @@ fn number(rank: u64, index: u64) -> String {
 
 /// A day's moment: nine calls in ten come between 08:00 and 22:00.
 fn second_of_day(part: f64) -> u64 {
-    let hours = if part < 0.05 { part / 0.05 * 8.0 } else if part < 0.95 { 8.0 + (part - 0.05) / 0.9 * 14.0 } else { 22.0 + (part - 0.95) / 0.05 * 2.0 };
+    let hours = if part < 0.05 {
+        part / 0.05 * 8.0
+    } else if part < 0.95 {
+        8.0 + (part - 0.05) / 0.9 * 14.0
+    } else {
+        22.0 + (part - 0.95) / 0.05 * 2.0
+    };
     ((hours * 3600.0) as u64).min(DAY_S - 1)
 }
 
@@ -91,8 +101,18 @@ pub(crate) fn write_calls(
     peer: Option<&mut dyn Write>,
 ) -> Result<()> {
     const NAMES: [&str; 12] = [
-        "Asha Rao", "Vikram Shah", "Meera Iyer", "Rahul Verma", "Divya Nair", "Sunil Gupta", "Priya Menon", "Arjun Das",
-        "Kavya Reddy", "Manoj Joshi", "Neha Kapoor", "Anil Kumar",
+        "Asha Rao",
+        "Vikram Shah",
+        "Meera Iyer",
+        "Rahul Verma",
+        "Divya Nair",
+        "Sunil Gupta",
+        "Priya Menon",
+        "Arjun Das",
+        "Kavya Reddy",
+        "Manoj Joshi",
+        "Neha Kapoor",
+        "Anil Kumar",
     ];
     let mut peer = peer;
     own.write_all(HEADER.as_bytes())?;
@@ -135,7 +155,13 @@ pub(crate) fn write_calls(
                 let _ = write!(line, ",{},{talk},{},", ring + talk, talk.div_ceil(60) * 900_000);
             }
             other => {
-                line.push_str(if other < 17 { "no-answer,," } else if other < 19 { "busy,," } else { "failed,," });
+                line.push_str(if other < 17 {
+                    "no-answer,,"
+                } else if other < 19 {
+                    "busy,,"
+                } else {
+                    "failed,,"
+                });
                 stamp(&mut line, at_s + ring);
                 let _ = write!(line, ",{ring},0,0,");
             }
@@ -151,7 +177,12 @@ pub(crate) fn write_calls(
             let _ = write!(
                 lead,
                 "{},{:08x}-{:04x}-{:04x}-{:04x}-{:012x},",
-                account.name, ms >> 16, ms & 0xffff, high & 0xffff, (high >> 16) & 0xffff, low & 0xffff_ffff_ffff
+                account.name,
+                ms >> 16,
+                ms & 0xffff,
+                high & 0xffff,
+                (high >> 16) & 0xffff,
+                low & 0xffff_ffff_ffff
             );
             peer.write_all(lead.as_bytes())?;
             peer.write_all(line.as_bytes())?;
@@ -181,8 +212,16 @@ impl Corpus {
         std::fs::create_dir_all(&peer)?;
         let parts = [peer.join("part0.csv"), peer.join("part1.csv")];
         let [first, second] = &parts;
-        let mut writers = [(BufWriter::new(File::create(first)?), 0), (BufWriter::new(File::create(second)?), 0)];
-        let mut corpus = Self { accounts: accounts(rows, count), own, parts, own_bytes: 0 };
+        let mut writers = [
+            (BufWriter::new(File::create(first)?), 0),
+            (BufWriter::new(File::create(second)?), 0),
+        ];
+        let mut corpus = Self {
+            accounts: accounts(rows, count),
+            own,
+            parts,
+            own_bytes: 0,
+        };
         for account in &corpus.accounts {
             let mut file = BufWriter::new(File::create(corpus.file(account))?);
             writers.sort_by_key(|writer| writer.1);
@@ -200,9 +239,22 @@ impl Corpus {
 }
 
 /// The file of an account with `rows` calls on each of `days` days.
-pub(crate) fn write_days(folder: &Path, name: &str, rows: u64, first_day: TimeUs, days: u64) -> Result<(PathBuf, PathBuf)> {
-    let (own, peer) = (folder.join(format!("{name}.csv")), folder.join(format!("{name}-peer.csv")));
-    let account = Account { name: name.to_owned(), rows: rows * days, rank: 900 + days };
+pub(crate) fn write_days(
+    folder: &Path,
+    name: &str,
+    rows: u64,
+    first_day: TimeUs,
+    days: u64,
+) -> Result<(PathBuf, PathBuf)> {
+    let (own, peer) = (
+        folder.join(format!("{name}.csv")),
+        folder.join(format!("{name}-peer.csv")),
+    );
+    let account = Account {
+        name: name.to_owned(),
+        rows: rows * days,
+        rank: 900 + days,
+    };
     let mut file = BufWriter::new(File::create(&own)?);
     write_calls(&account, first_day, days, &mut file, None)?;
     file.flush()?;

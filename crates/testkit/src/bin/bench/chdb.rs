@@ -21,10 +21,20 @@ fn find_python(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let environment = folder.join("python");
     let python = environment.join("bin/python");
     eprintln!("installing chDB from PyPI ...");
-    let made = Command::new("python3").args(["-m", "venv"]).arg(&environment).status()?;
-    let installed =
-        made.success() && Command::new(&python).args(["-m", "pip", "install", "-q", "chdb"]).status()?.success();
-    if installed { Ok(python) } else { Err("chDB cannot be installed: set CALLVAULT_BENCH_PYTHON to a Python that has it".into()) }
+    let made = Command::new("python3")
+        .args(["-m", "venv"])
+        .arg(&environment)
+        .status()?;
+    let installed = made.success()
+        && Command::new(&python)
+            .args(["-m", "pip", "install", "-q", "chdb"])
+            .status()?
+            .success();
+    if installed {
+        Ok(python)
+    } else {
+        Err("chDB cannot be installed: set CALLVAULT_BENCH_PYTHON to a Python that has it".into())
+    }
 }
 
 /// Loads the same rows into chDB and measures it.
@@ -36,12 +46,20 @@ pub(crate) fn measure(
     results: &mut Results,
 ) -> Result<(), Box<dyn Error>> {
     let python = find_python(folder)?;
-    let (script, config, place) = (folder.join("chdb_peer.py"), folder.join("chdb.json"), folder.join("chdb"));
+    let (script, config, place) = (
+        folder.join("chdb_peer.py"),
+        folder.join("chdb.json"),
+        folder.join("chdb"),
+    );
     fs::write(&script, SCRIPT)?;
     let large = crate::large(corpus);
     let small = crate::small(corpus);
     let texts = |account: &crate::calls::Account| -> Vec<String> {
-        account.sample(crate::NUMBERS).iter().map(|number| number.as_str().to_owned()).collect()
+        account
+            .sample(crate::NUMBERS)
+            .iter()
+            .map(|number| number.as_str().to_owned())
+            .collect()
     };
     let body = json!({
         "dir": place, "rows": rows, "parts": folder.join("peer/part*.csv"), "thousand": thousand, "million": million,
@@ -51,7 +69,11 @@ pub(crate) fn measure(
         "heavy": large.subscriber(0).as_str(),
     });
     fs::write(&config, serde_json::to_vec(&body)?)?;
-    let done = Command::new(python).arg(&script).arg(&config).stderr(Stdio::inherit()).output()?;
+    let done = Command::new(python)
+        .arg(&script)
+        .arg(&config)
+        .stderr(Stdio::inherit())
+        .output()?;
     if !done.status.success() {
         return Err("the chDB process failed".into());
     }

@@ -34,21 +34,66 @@ fn shred_of(region: &str, row: &PartitionRow, at: TimeUs) -> Outcome<Shred> {
     let salt = random_bytes::<32>()?;
     let account_hash = hex::encode(sha256(&[&salt, row.account.as_str().as_bytes()]));
     let keys = Keys { keys: vec![row.key] };
-    let (region, class, records, from, to) =
-        (region.to_owned(), Some(row.class), row.loose_rows + row.sealed_rows, row.day.start(), row.day.end());
+    let (region, class, records, from, to) = (
+        region.to_owned(),
+        Some(row.class),
+        row.loose_rows + row.sealed_rows,
+        row.day.start(),
+        row.day.end(),
+    );
     let whose = AccountHash { account_hash };
-    let leaf = Deletion { region, whose, class, records, from, to, cause: Cause::Term, at, taken: keys };
-    let whose = AccountSalt { account: row.account.clone(), salt: hex::encode(salt) };
-    let Deletion { region, class, records, from, to, cause, at, taken, .. } = leaf.clone();
-    let deletion = Deletion { region, whose, class, records, from, to, cause, at, taken };
-    let certificate = CertificateBody::Shred(Certified { deletion, copies: NONE, issued_at: at });
+    let leaf = Deletion {
+        region,
+        whose,
+        class,
+        records,
+        from,
+        to,
+        cause: Cause::Term,
+        at,
+        taken: keys,
+    };
+    let whose = AccountSalt {
+        account: row.account.clone(),
+        salt: hex::encode(salt),
+    };
+    let Deletion {
+        region,
+        class,
+        records,
+        from,
+        to,
+        cause,
+        at,
+        taken,
+        ..
+    } = leaf.clone();
+    let deletion = Deletion {
+        region,
+        whose,
+        class,
+        records,
+        from,
+        to,
+        cause,
+        at,
+        taken,
+    };
+    let certificate = CertificateBody::Shred(Certified {
+        deletion,
+        copies: NONE,
+        issued_at: at,
+    });
     Ok(Shred {
         account: row.account.clone(),
         at,
         partitions: vec![row.reference()],
         recordings: Vec::new(),
         account_key: None,
-        leaf: NewLeaf { body: LeafBody::Shred(leaf).to_json().into_bytes(), statement: certificate.to_json() },
+        leaf: NewLeaf {
+            body: LeafBody::Shred(leaf).to_json().into_bytes(),
+            statement: certificate.to_json(),
+        },
     })
 }
 
@@ -65,7 +110,10 @@ pub(crate) async fn measure_shreds(
         let start = Instant::now();
         let stored = world.import(name, file).await?;
         if name == "day-million" {
-            results.put("vault.import_one_account_rows_s", stored as f64 / start.elapsed().as_secs_f64());
+            results.put(
+                "vault.import_one_account_rows_s",
+                stored as f64 / start.elapsed().as_secs_f64(),
+            );
         }
         let sid: AccountSid = name.parse()?;
         let days = first_day.day()..first_day.day().plus(i32::try_from(SHRED_DAYS)?);
@@ -86,13 +134,20 @@ pub(crate) async fn measure_shreds(
     results.put("vault.shred_million_ms", 1e3 * median(large));
     for (_, rows) in &rows {
         let last = rows.last().ok_or("a last day")?;
-        results.put(format!("vault.shred_{}_records", rows_name(last)), (last.loose_rows + last.sealed_rows) as f64);
+        results.put(
+            format!("vault.shred_{}_records", rows_name(last)),
+            (last.loose_rows + last.sealed_rows) as f64,
+        );
     }
     Ok(())
 }
 
 fn rows_name(row: &PartitionRow) -> &'static str {
-    if row.sealed_rows + row.loose_rows > 10_000 { "million" } else { "thousand" }
+    if row.sealed_rows + row.loose_rows > 10_000 {
+        "million"
+    } else {
+        "thousand"
+    }
 }
 
 /// The last day of each size goes when its term is over, by a whole tick: planning, shredding, publishing, removing.
@@ -106,7 +161,10 @@ pub(crate) async fn measure_ticks(world: &World, first_day: TimeUs, results: &mu
     let ticked = world.vault.tick().await;
     results.put("vault.tick_ms", 1e3 * start.elapsed().as_secs_f64());
     report(&ticked)?;
-    results.put("vault.tick_records", ticked.shredded.iter().map(|gone| gone.records).sum::<u64>() as f64);
+    results.put(
+        "vault.tick_records",
+        ticked.shredded.iter().map(|gone| gone.records).sum::<u64>() as f64,
+    );
     let start = Instant::now();
     report(&world.vault.tick().await)?;
     results.put("vault.tick_idle_ms", 1e3 * start.elapsed().as_secs_f64());
@@ -130,13 +188,18 @@ pub(crate) async fn measure_erasure(world: &World, corpus: &Corpus, results: &mu
         let now = world.clock.now();
         let start = Instant::now();
         let sids = find(&world.vault, &sid, number, now).await?;
-        world.vault.erase_records(&sid, Class::Call, &sids, Cause::IngestError).await?;
+        world
+            .vault
+            .erase_records(&sid, Class::Call, &sids, Cause::IngestError)
+            .await?;
         hidden.push(start.elapsed().as_secs_f64());
         count.push(sids.len() as f64);
         if !find(&world.vault, &sid, number, now).await?.is_empty() {
             return Err("a hidden record is found".into());
         }
-        world.clock.advance_to(TimeUs(now.0 + world.vault.purge().erase_window_us()));
+        world
+            .clock
+            .advance_to(TimeUs(now.0 + world.vault.purge().erase_window_us()));
         let start = Instant::now();
         let ticked = world.vault.tick().await;
         rewritten.push(start.elapsed().as_secs_f64());

@@ -20,7 +20,10 @@ pub(crate) struct Fetches {
 
 impl Fetches {
     pub(crate) fn new(inner: Arc<dyn Objects>) -> Self {
-        Self { inner, bytes: AtomicU64::new(0) }
+        Self {
+            inner,
+            bytes: AtomicU64::new(0),
+        }
     }
 
     /// Bytes fetched so far.

@@ -58,7 +58,9 @@ pub(crate) fn measure(folder: &Path, results: &mut Results) -> Result<()> {
 
 /// `ring` on segments of 64 KiB, one core, in place; the median of rounds.
 pub(crate) fn aes_gcm_gb_s() -> f64 {
-    let key = UnboundKey::new(&AES_256_GCM, &[9; 32]).map(LessSafeKey::new).expect("a key of 32 bytes");
+    let key = UnboundKey::new(&AES_256_GCM, &[9; 32])
+        .map(LessSafeKey::new)
+        .expect("a key of 32 bytes");
     let mut plain = vec![0x5a_u8; 16 << 20];
     let rounds = (0..21).map(|_| {
         let ((), took) = seconds(|| {
@@ -66,7 +68,9 @@ pub(crate) fn aes_gcm_gb_s() -> f64 {
                 let mut nonce = [0; 12];
                 nonce[..4].copy_from_slice(&number.to_be_bytes());
                 let nonce = Nonce::assume_unique_for_key(nonce);
-                let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), segment).expect("it seals");
+                let tag = key
+                    .seal_in_place_separate_tag(nonce, Aad::empty(), segment)
+                    .expect("it seals");
                 let _ = std::hint::black_box(tag);
             }
         });

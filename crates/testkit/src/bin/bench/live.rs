@@ -63,8 +63,9 @@ pub(crate) async fn measure_ingest(world: &World, results: &mut Results) -> Outc
     let batch_rows = 10_000_u64;
     let mut rates = Vec::new();
     for batch in 0..5 {
-        let records: Vec<Record> =
-            (0..batch_rows).map(|n| call(at(n), 1_000 + batch * batch_rows + n)).collect::<Outcome<_>>()?;
+        let records: Vec<Record> = (0..batch_rows)
+            .map(|n| call(at(n), 1_000 + batch * batch_rows + n))
+            .collect::<Outcome<_>>()?;
         let start = Instant::now();
         vault.ingest(&sid, &records).await?;
         rates.push(batch_rows as f64 / start.elapsed().as_secs_f64());
@@ -101,7 +102,9 @@ async fn read(vault: &Vault, account: &AccountSid, sid: Sid, range: Range<u64>) 
 
 /// Recordings: sealing alone, storing and reading through the vault, and a range of a large one.
 pub(crate) async fn measure_recordings(folder: &Path, now: TimeUs, results: &mut Results) -> Outcome<()> {
-    let audio: Vec<u8> = (0..AUDIO_BYTES).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let audio: Vec<u8> = (0..AUDIO_BYTES)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     let key = SecretKey::generate()?;
     let mut sealed = Vec::with_capacity(4 << 20);
     let mut times = Vec::new();
@@ -125,7 +128,12 @@ pub(crate) async fn measure_recordings(folder: &Path, now: TimeUs, results: &mut
         let (mut puts, mut reads, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         for n in 0..5 {
             let start = Instant::now();
-            stored.push(world.vault.put_recording(&sid, recording(TimeUs(now.0 - n * 1_000_000))?, &audio).await?);
+            stored.push(
+                world
+                    .vault
+                    .put_recording(&sid, recording(TimeUs(now.0 - n * 1_000_000))?, &audio)
+                    .await?,
+            );
             puts.push(start.elapsed().as_secs_f64());
         }
         for sealed in &stored {

@@ -25,8 +25,8 @@ mod vault;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use callvault_core::TimeUs;
 use calls::{Account, Corpus};
+use callvault_core::TimeUs;
 use report::Results;
 
 const ACCOUNTS: u64 = 100;
@@ -104,7 +104,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = temporary.path();
     // PostgreSQL's server reads the files as another user.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-    let (first_day, shred_day, now) = (TimeUs::parse(FIRST_DAY)?, TimeUs::parse(SHRED_DAY)?, TimeUs::parse(NOW)?);
+    let (first_day, shred_day, now) = (
+        TimeUs::parse(FIRST_DAY)?,
+        TimeUs::parse(SHRED_DAY)?,
+        TimeUs::parse(NOW)?,
+    );
     let mut results = Results::default();
     if arguments.wants("limits") {
         say("limits");

@@ -45,7 +45,10 @@ async fn run(pool: &PgPool, sql: impl Into<String>) -> Outcome<f64> {
 }
 
 async fn number(pool: &PgPool, sql: String) -> Outcome<f64> {
-    Ok(sqlx::query(AssertSqlSafe(sql)).fetch_one(pool).await?.try_get::<i64, _>(0)? as f64)
+    Ok(sqlx::query(AssertSqlSafe(sql))
+        .fetch_one(pool)
+        .await?
+        .try_get::<i64, _>(0)? as f64)
 }
 
 /// Loads the same rows and measures.
@@ -56,11 +59,18 @@ pub(crate) async fn measure(
     results: &mut Results,
 ) -> Outcome<()> {
     let server = Server::start();
-    let pool = PgPoolOptions::new().max_connections(4).connect(&format!("{}/postgres", server.address())).await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(4)
+        .connect(&format!("{}/postgres", server.address()))
+        .await?;
     run(&pool, "ALTER SYSTEM SET max_wal_size = '4GB'").await?;
     run(&pool, "ALTER SYSTEM SET maintenance_work_mem = '256MB'").await?;
     run(&pool, "SELECT pg_reload_conf()").await?;
-    run(&pool, "CREATE EXTENSION pgcrypto; CREATE EXTENSION file_fdw; CREATE SERVER f FOREIGN DATA WRAPPER file_fdw").await?;
+    run(
+        &pool,
+        "CREATE EXTENSION pgcrypto; CREATE EXTENSION file_fdw; CREATE SERVER f FOREIGN DATA WRAPPER file_fdw",
+    )
+    .await?;
     measure_plain(&pool, corpus, rows, results).await?;
     measure_deletes(&pool, thousand, million, results).await?;
     run(&pool, "DROP TABLE calls").await?;
@@ -72,7 +82,10 @@ pub(crate) async fn measure(
 async fn measure_plain(pool: &PgPool, corpus: &Corpus, rows: u64, results: &mut Results) -> Outcome<()> {
     run(pool, plain_table("calls", "")).await?;
     let start = std::time::Instant::now();
-    let copies = corpus.parts.iter().map(|part| run(pool, format!("COPY calls FROM '{}' (FORMAT csv)", part.display())));
+    let copies = corpus
+        .parts
+        .iter()
+        .map(|part| run(pool, format!("COPY calls FROM '{}' (FORMAT csv)", part.display())));
     try_join_all(copies).await?;
     results.put("postgres.import_rows_s", rows as f64 / start.elapsed().as_secs_f64());
     let stored = number(pool, "SELECT count(*) FROM calls".into()).await?;
@@ -81,9 +94,19 @@ async fn measure_plain(pool: &PgPool, corpus: &Corpus, rows: u64, results: &mut 
     run(pool, "CHECKPOINT").await?;
     let bytes = number(pool, "SELECT pg_total_relation_size('calls')".into()).await?;
     results.put("postgres.bytes_a_row", bytes / rows as f64);
-    let names: Vec<String> = crate::smallest(corpus).iter().map(|account| format!("'{}'", account.name)).collect();
+    let names: Vec<String> = crate::smallest(corpus)
+        .iter()
+        .map(|account| format!("'{}'", account.name))
+        .collect();
     run(pool, plain_table("small", "")).await?;
-    run(pool, format!("INSERT INTO small SELECT * FROM calls WHERE account IN ({})", names.join(","))).await?;
+    run(
+        pool,
+        format!(
+            "INSERT INTO small SELECT * FROM calls WHERE account IN ({})",
+            names.join(",")
+        ),
+    )
+    .await?;
     let bytes = number(pool, "SELECT pg_total_relation_size('small')".into()).await?;
     let count = number(pool, "SELECT count(*) FROM small".into()).await?;
     results.put("postgres.bytes_a_row_smallest", bytes / count.max(1.0));
@@ -91,16 +114,28 @@ async fn measure_plain(pool: &PgPool, corpus: &Corpus, rows: u64, results: &mut 
     let find = "SELECT * FROM calls WHERE account = $1 AND (from_number = $2 OR to_number = $2) ORDER BY at DESC";
     measure_numbers(pool, corpus, find, "postgres", results).await?;
     let large = crate::large(corpus);
-    let page = format!("SELECT * FROM calls WHERE account = '{}' ORDER BY at DESC LIMIT 50", large.name);
+    let page = format!(
+        "SELECT * FROM calls WHERE account = '{}' ORDER BY at DESC LIMIT 50",
+        large.name
+    );
     let mut times = Vec::new();
     for _ in 0..50 {
         times.push(run_rows(pool, &page).await?);
     }
     results.put("postgres.page_ms", 1e3 * median(times));
-    let sids = format!("SELECT sid::text FROM calls WHERE account = '{}' ORDER BY random() LIMIT 200", large.name);
+    let sids = format!(
+        "SELECT sid::text FROM calls WHERE account = '{}' ORDER BY random() LIMIT 200",
+        large.name
+    );
     let mut times = Vec::new();
     for row in sqlx::query(AssertSqlSafe(sids)).fetch_all(pool).await? {
-        times.push(run_rows(pool, &format!("SELECT * FROM calls WHERE sid = '{}'", row.try_get::<String, _>(0)?)).await?);
+        times.push(
+            run_rows(
+                pool,
+                &format!("SELECT * FROM calls WHERE sid = '{}'", row.try_get::<String, _>(0)?),
+            )
+            .await?,
+        );
     }
     results.put("postgres.get_ms", 1e3 * median(times));
     let start = std::time::Instant::now();
@@ -119,13 +154,23 @@ async fn run_rows(pool: &PgPool, sql: &str) -> Outcome<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-async fn measure_numbers(pool: &PgPool, corpus: &Corpus, find: &'static str, peer: &str, results: &mut Results) -> Outcome<()> {
+async fn measure_numbers(
+    pool: &PgPool,
+    corpus: &Corpus,
+    find: &'static str,
+    peer: &str,
+    results: &mut Results,
+) -> Outcome<()> {
     let measure = async |account: &Account, numbers: Vec<callvault_core::Number>| -> Outcome<f64> {
         let mut times = Vec::new();
         for round in 0..2 {
             for number in &numbers {
                 let start = std::time::Instant::now();
-                let rows = sqlx::query(find).bind(&account.name).bind(number.as_str()).fetch_all(pool).await?;
+                let rows = sqlx::query(find)
+                    .bind(&account.name)
+                    .bind(number.as_str())
+                    .fetch_all(pool)
+                    .await?;
                 if round > 0 {
                     times.push(start.elapsed().as_secs_f64());
                 }
@@ -135,9 +180,18 @@ async fn measure_numbers(pool: &PgPool, corpus: &Corpus, find: &'static str, pee
         Ok(1e3 * median(times))
     };
     let (large, small) = (crate::large(corpus), crate::small(corpus));
-    results.put(format!("{peer}.number_large_warm_ms"), measure(large, large.sample(crate::NUMBERS)).await?);
-    results.put(format!("{peer}.number_small_warm_ms"), measure(small, small.sample(crate::NUMBERS)).await?);
-    results.put(format!("{peer}.number_heavy_warm_ms"), measure(large, vec![large.subscriber(0); 5]).await?);
+    results.put(
+        format!("{peer}.number_large_warm_ms"),
+        measure(large, large.sample(crate::NUMBERS)).await?,
+    );
+    results.put(
+        format!("{peer}.number_small_warm_ms"),
+        measure(small, small.sample(crate::NUMBERS)).await?,
+    );
+    results.put(
+        format!("{peer}.number_heavy_warm_ms"),
+        measure(large, vec![large.subscriber(0); 5]).await?,
+    );
     Ok(())
 }
 
@@ -147,7 +201,11 @@ async fn measure_deletes(pool: &PgPool, thousand: &Path, million: &Path, results
         let mut times = Vec::new();
         for _ in 0..rounds {
             run(pool, format!("COPY calls FROM '{}' (FORMAT csv)", path.display())).await?;
-            let delete = run(pool, format!("DELETE FROM calls WHERE account = 'day-{name}' AND at < '2026-09-01'")).await?;
+            let delete = run(
+                pool,
+                format!("DELETE FROM calls WHERE account = 'day-{name}' AND at < '2026-09-01'"),
+            )
+            .await?;
             times.push(delete + run(pool, "VACUUM calls").await?);
         }
         results.put(format!("postgres.delete_{name}_ms"), 1e3 * median(times));
@@ -156,7 +214,11 @@ async fn measure_deletes(pool: &PgPool, thousand: &Path, million: &Path, results
     for (name, path) in [("thousand", thousand), ("million", million)] {
         let mut times = Vec::new();
         for _ in 0..3 {
-            run(pool, "CREATE TABLE a_day PARTITION OF days FOR VALUES FROM ('2026-08-01') TO ('2026-09-01')").await?;
+            run(
+                pool,
+                "CREATE TABLE a_day PARTITION OF days FOR VALUES FROM ('2026-08-01') TO ('2026-09-01')",
+            )
+            .await?;
             run(pool, format!("COPY days FROM '{}' (FORMAT csv)", path.display())).await?;
             run(pool, "CHECKPOINT").await?;
             times.push(run(pool, "DROP TABLE a_day").await?);
@@ -174,7 +236,11 @@ async fn measure_sealed(pool: &PgPool, corpus: &Corpus, rows: u64, results: &mut
     run(pool, create).await?;
     for (number, part) in corpus.parts.iter().enumerate() {
         let options = format!("OPTIONS (filename '{}', format 'csv')", part.display());
-        run(pool, format!("CREATE FOREIGN TABLE part{number} ({COLUMNS}) SERVER f {options}")).await?;
+        run(
+            pool,
+            format!("CREATE FOREIGN TABLE part{number} ({COLUMNS}) SERVER f {options}"),
+        )
+        .await?;
     }
     let body = "convert_to(concat_ws(',', source_id, direction, from_number, to_number, exophone, status, answered_at, \
         ended_at, duration_s, talk_s, price_micros, caller_name), 'UTF8')";
@@ -196,7 +262,11 @@ async fn measure_sealed(pool: &PgPool, corpus: &Corpus, rows: u64, results: &mut
         OR to_hash = substring(hmac($2::text, 'index key', 'sha256') for 16)) ORDER BY at DESC";
     measure_numbers(pool, corpus, find, "pgcrypto", results).await?;
     let sample = 5_000;
-    let took = run(pool, format!("CREATE TABLE pgp AS SELECT pgp_sym_encrypt_bytea({body}, 'passphrase') FROM part0 LIMIT {sample}")).await?;
+    let took = run(
+        pool,
+        format!("CREATE TABLE pgp AS SELECT pgp_sym_encrypt_bytea({body}, 'passphrase') FROM part0 LIMIT {sample}"),
+    )
+    .await?;
     results.put("pgcrypto.pgp_sym_encrypt_rows_s", f64::from(sample) / took);
     run(pool, "DROP TABLE sealed").await?;
     Ok(())

@@ -60,7 +60,13 @@ impl World {
             clock: Arc::clone(&clock) as _,
             worker: "bench".to_owned(),
         };
-        Ok(Self { vault: Vault::open(parts).await?, clock, fetches, sqlite, folder: folder.to_owned() })
+        Ok(Self {
+            vault: Vault::open(parts).await?,
+            clock,
+            fetches,
+            sqlite,
+            folder: folder.to_owned(),
+        })
     }
 
     /// The same vault as a process that just started finds it, with nothing of it in the kernel's cache.
@@ -93,7 +99,8 @@ impl World {
     }
 
     async fn import_all(&self, corpus: &Corpus, accounts: &[Account]) -> Outcome<u64> {
-        let imports = stream::iter(accounts).map(async |account| self.import(&account.name, &corpus.file(account)).await);
+        let imports =
+            stream::iter(accounts).map(async |account| self.import(&account.name, &corpus.file(account)).await);
         let stored: Vec<u64> = imports.buffer_unordered(IMPORTS).try_collect().await?;
         Ok(stored.iter().sum())
     }
@@ -102,13 +109,22 @@ impl World {
 fn cpu_s() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<f64> = after.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<f64> = after
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
     // Without the state letter, user and system time are the 11th and 12th field, in hundredths.
     fields.iter().skip(10).take(2).sum::<f64>() / 100.0
 }
 
 /// Imports everything and looks at what it takes.
-pub(crate) async fn measure_import(folder: &Path, corpus: &Corpus, now: TimeUs, rounds: u32, results: &mut Results) -> Outcome<World> {
+pub(crate) async fn measure_import(
+    folder: &Path,
+    corpus: &Corpus,
+    now: TimeUs,
+    rounds: u32,
+    results: &mut Results,
+) -> Outcome<World> {
     let rows: u64 = corpus.accounts.iter().map(|account| account.rows).sum();
     let (mut rates, mut cpu) = (Vec::new(), Vec::new());
     let mut last = None;
@@ -129,20 +145,32 @@ pub(crate) async fn measure_import(folder: &Path, corpus: &Corpus, now: TimeUs, 
         }
     }
     results.put("vault.import_rows_s", median(rates.clone()));
-    results.put("vault.import_csv_mb_s", median(rates) * corpus.own_bytes as f64 / rows as f64 / 1e6);
+    results.put(
+        "vault.import_csv_mb_s",
+        median(rates) * corpus.own_bytes as f64 / rows as f64 / 1e6,
+    );
     results.put("vault.import_cpu_s_a_million", median(cpu));
     let world = last.ok_or("at least one round")?;
     world.vault.catalog().compact().await?;
     let (bytes, taken) = size_of(&world.folder)?;
     results.put("vault.bytes_a_row", bytes as f64 / rows as f64);
     results.put("vault.bytes_a_row_with_slack", taken as f64 / rows as f64);
-    results.put("vault.catalog_bytes_a_row", size_of(&world.folder.join("catalog.sqlite"))?.0 as f64 / rows as f64);
+    results.put(
+        "vault.catalog_bytes_a_row",
+        size_of(&world.folder.join("catalog.sqlite"))?.0 as f64 / rows as f64,
+    );
     let small = World::open(&folder.join("smallest"), now).await?;
     let start = Instant::now();
     let stored = small.import_all(corpus, crate::smallest(corpus)).await?;
-    results.put("vault.import_smallest_rows_s", stored as f64 / start.elapsed().as_secs_f64());
+    results.put(
+        "vault.import_smallest_rows_s",
+        stored as f64 / start.elapsed().as_secs_f64(),
+    );
     small.vault.catalog().compact().await?;
-    results.put("vault.bytes_a_row_smallest", size_of(&small.folder)?.0 as f64 / stored as f64);
+    results.put(
+        "vault.bytes_a_row_smallest",
+        size_of(&small.folder)?.0 as f64 / stored as f64,
+    );
     small.sqlite.close().await;
     fs::remove_dir_all(&small.folder)?;
     Ok(world)
@@ -150,7 +178,13 @@ pub(crate) async fn measure_import(folder: &Path, corpus: &Corpus, now: TimeUs, 
 
 fn query_of(number: &Number, now: TimeUs) -> Query<'static> {
     let from = Some(now.plus_days(-(DAYS as i64) - 1));
-    Query { from, to: Some(now), number: Some(number.clone()), limit: 1_000, ..Query::default() }
+    Query {
+        from,
+        to: Some(now),
+        number: Some(number.clone()),
+        limit: 1_000,
+        ..Query::default()
+    }
 }
 
 /// Every record of one number, page after page.
@@ -158,7 +192,9 @@ pub(crate) async fn find(vault: &Vault, account: &AccountSid, number: &Number, n
     let mut query = query_of(number, now);
     let mut found = Vec::new();
     loop {
-        let page = vault.list_records(account, Class::Call, &query, Reader::Account).await?;
+        let page = vault
+            .list_records(account, Class::Call, &query, Reader::Account)
+            .await?;
         found.extend(page.records.iter().map(callvault_core::Record::sid));
         query.after = page.next;
         if query.after.is_none() {
@@ -214,18 +250,24 @@ pub(crate) async fn measure_reads(mut world: World, corpus: &Corpus, results: &m
     let mut sids = Vec::new();
     for _ in 0..50 {
         let start = Instant::now();
-        let page = world.vault.list_records(&sid, Class::Call, &query, Reader::Account).await?;
+        let page = world
+            .vault
+            .list_records(&sid, Class::Call, &query, Reader::Account)
+            .await?;
         pages.push(start.elapsed().as_secs_f64());
         sids.extend(page.records.iter().map(callvault_core::Record::sid).step_by(10));
-        // Each page from another place, a half day earlier.
-        let at = page.records.last().ok_or("a page")?.at();
-        query.after = Some(Cursor { at: TimeUs(at.0 - 43_200_000_000), sid: Sid([0; 16]) });
+        // Each page from another place, a half day earlier, and from the newest again at the end.
+        let last = page.next.map(|last| TimeUs(last.at.0 - 43_200_000_000));
+        query.after = last.map(|at| Cursor { at, sid: Sid([0; 16]) });
     }
     results.put("vault.page_ms", 1e3 * median(pages));
     let mut gets = Vec::new();
     for record in sids {
         let start = Instant::now();
-        world.vault.get_record(&sid, Class::Call, record, Reader::Account).await?;
+        world
+            .vault
+            .get_record(&sid, Class::Call, record, Reader::Account)
+            .await?;
         gets.push(start.elapsed().as_secs_f64());
     }
     results.put("vault.get_ms", 1e3 * median(gets));
