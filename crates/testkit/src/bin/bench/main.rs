@@ -35,7 +35,7 @@ pub(crate) const NUMBERS: u64 = 40;
 const FIRST_DAY: &str = "2026-10-01T00:00:00Z";
 /// Days that are shredded come before the others, so that their term is over first.
 const SHRED_DAY: &str = "2026-08-01T00:00:00Z";
-const NOW: &str = "2026-10-31T00:00:10Z";
+const NOW: &str = "2026-10-31T01:00:00Z";
 
 /// The largest account.
 pub(crate) fn large(corpus: &Corpus) -> &Account {
