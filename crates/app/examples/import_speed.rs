@@ -13,9 +13,7 @@ use callvault_core::{Class, Sid, TimeUs};
     reason = "a bench measures wall time and prints it"
 )]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let rows: u64 = std::env::args()
-        .nth(1)
-        .map_or(Ok(1_000_000), |text| text.parse())?;
+    let rows: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
     let options = Options::new(
         phonenumber::country::Id::IN,
         parse_time_zone("+05:30")?,
@@ -24,18 +22,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The cost of the caller's keyed hash is the caller's.
     let sid = |source: &str, at: TimeUs| Sid::new(at, [source.len().to_le_bytes()[0]; 10]);
     for (name, format, line) in [
-        (
-            "own CSV",
-            Format::Csv(Class::Call),
-            csv_row as fn(&mut String, u64),
-        ),
+        ("own CSV", Format::Csv(Class::Call), csv_row as fn(&mut String, u64)),
         ("own NDJSON", Format::Ndjson(Class::Call), ndjson_row),
         ("Asterisk Master.csv", Format::AsteriskCsv, asterisk_row),
         ("FreeSWITCH JSON", Format::FreeswitchJson, freeswitch_row),
     ] {
         let mut file = String::new();
         if matches!(format, Format::Csv(_)) {
-            file.push_str("at,source_id,direction,from,to,exophone,status,answered_at,ended_at,duration_s,talk_s,caller_name\n");
+            file.push_str(
+                "at,source_id,direction,from,to,exophone,status,answered_at,ended_at,duration_s,talk_s,caller_name\n",
+            );
         }
         let rows = if format == Format::FreeswitchJson {
             rows / 5

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use callvault_app::segment::{
-    Encoded, Fence, Footer, Locator, Order, RangeRead, SegmentReader, encode,
-};
+use callvault_app::segment::{Encoded, Fence, Footer, Locator, Order, RangeRead, SegmentReader, encode};
 use callvault_core::record::{Call, CallStatus, Direction, Record};
 use callvault_core::{Number, Sid, TimeUs};
 use callvault_seal::{SecretKey, blind::BlindIndex};
@@ -89,24 +87,13 @@ fn day_of_calls(rows: u64, day: u64, step_us: i64) -> Vec<Record> {
             Record::Call(Call {
                 sid: Sid::new(TimeUs(at), tail),
                 at: TimeUs(at),
-                source_id: Some(
-                    format!(
-                        "{}.{}",
-                        at / 1_000_000,
-                        123_456 + 2 * index as u64 + random.below(2)
-                    )
-                    .into(),
-                ),
+                source_id: Some(format!("{}.{}", at / 1_000_000, 123_456 + 2 * index as u64 + random.below(2)).into()),
                 direction: if inbound {
                     Direction::Inbound
                 } else {
                     Direction::OutboundApi
                 },
-                from: if inbound {
-                    customer.clone()
-                } else {
-                    agent.clone()
-                },
+                from: if inbound { customer.clone() } else { agent.clone() },
                 to: if inbound { agent } else { customer },
                 exophone,
                 status,
@@ -115,15 +102,9 @@ fn day_of_calls(rows: u64, day: u64, step_us: i64) -> Vec<Record> {
                 duration_s: u32::try_from((ended - at) / 1_000_000).unwrap(),
                 talk_s: u32::try_from(talk_us / 1_000_000).unwrap(),
                 price_micros: answered.then_some((talk_us / 60_000_000 + 1) * 600_000),
-                caller_name: (random.below(10) == 0)
-                    .then(|| format!("Caller {}", pick % 500).into()),
-                extra: (random.below(20) == 0).then(|| {
-                    format!(
-                        r#"{{"lastapp":"Dial","amaflags":3,"queue":"q{}"}}"#,
-                        random.below(9)
-                    )
-                    .into()
-                }),
+                caller_name: (random.below(10) == 0).then(|| format!("Caller {}", pick % 500).into()),
+                extra: (random.below(20) == 0)
+                    .then(|| format!(r#"{{"lastapp":"Dial","amaflags":3,"queue":"q{}"}}"#, random.below(9)).into()),
             })
         })
         .collect();
@@ -199,15 +180,10 @@ fn main() {
 
 fn open(bytes: &Bytes, encoded: &Encoded, key: &SecretKey, id: [u8; 16]) -> SegmentReader {
     match encoded.kind {
-        callvault_app::segment::SegmentKind::Packed => {
-            SegmentReader::open_packed(bytes, key, id).unwrap()
+        callvault_app::segment::SegmentKind::Packed => SegmentReader::open_packed(bytes, key, id).unwrap(),
+        callvault_app::segment::SegmentKind::Parquet => {
+            block_on(SegmentReader::open_parquet(Arc::new(bytes.clone()), key, id)).unwrap()
         }
-        callvault_app::segment::SegmentKind::Parquet => block_on(SegmentReader::open_parquet(
-            Arc::new(bytes.clone()),
-            key,
-            id,
-        ))
-        .unwrap(),
     }
 }
 
@@ -254,9 +230,7 @@ fn lookups(key: &SecretKey, hash_of: &(dyn Fn(&Number) -> [u8; 16] + Sync)) {
         let one = |((file, locator), (footer, fence)): (&(Source, Source), &Opened)| {
             let reader = SegmentReader::with_footer(Arc::clone(file), Arc::clone(footer));
             let locator = Locator::with_fence(Arc::clone(locator), Arc::clone(fence));
-            block_on(reader.find_number(&locator, number, hash_of))
-                .unwrap()
-                .len()
+            block_on(reader.find_number(&locator, number, hash_of)).unwrap().len()
         };
         segments.iter().zip(cached).map(one).sum()
     };
@@ -302,9 +276,5 @@ fn lookups(key: &SecretKey, hash_of: &(dyn Fn(&Number) -> [u8; 16] + Sync)) {
     )
     .unwrap()
     .unwrap();
-    println!(
-        "newest page of {} records, cached: {:.2} ms",
-        newest.len(),
-        ms(start)
-    );
+    println!("newest page of {} records, cached: {:.2} ms", newest.len(), ms(start));
 }

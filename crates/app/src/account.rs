@@ -38,7 +38,9 @@ impl Role {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Developer, Self::Compliance].into_iter().find(|role| role.as_str() == name)
+        [Self::Developer, Self::Compliance]
+            .into_iter()
+            .find(|role| role.as_str() == name)
     }
 
     /// The reader that this role is.
@@ -84,7 +86,10 @@ impl Vault {
     /// [`VaultError::Invalid`] for an unknown country or a name that is, or was, in use.
     pub async fn create_account(&self, sid: &AccountSid, plan: Plan, country: &str) -> Result<()> {
         if country.parse::<phonenumber::country::Id>().is_err() {
-            return Err(VaultError::invalid("country", "expected a two-letter ISO 3166 code, such as IN"));
+            return Err(VaultError::invalid(
+                "country",
+                "expected a two-letter ISO 3166 code, such as IN",
+            ));
         }
         let now = self.now();
         let policy = policy_json(&Policy::new(plan, now))?;
@@ -100,9 +105,10 @@ impl Vault {
         };
         match self.catalog.insert_account(&row, &key).await {
             Ok(()) => Ok(()),
-            Err(StoreError::Conflict { .. }) => {
-                Err(VaultError::invalid("account", "an account of this name exists or existed; choose another name"))
-            }
+            Err(StoreError::Conflict { .. }) => Err(VaultError::invalid(
+                "account",
+                "an account of this name exists or existed; choose another name",
+            )),
             Err(error) => Err(error.into()),
         }
     }
@@ -134,10 +140,15 @@ impl Vault {
     /// Those of the catalog.
     pub async fn find_caller(&self, token_key: &str, secret: &str) -> Result<Option<Caller>> {
         let hash = sha256(&[secret.as_bytes()]);
-        let Some(row) = self.catalog.find_token(token_key).await? else { return Ok(None) };
+        let Some(row) = self.catalog.find_token(token_key).await? else {
+            return Ok(None);
+        };
         let same = callvault_seal::digest::is_equal(&row.hash, &hash);
         let role = Role::from_name(&row.role);
-        Ok(role.filter(|_| same && row.revoked_at.is_none()).map(|role| Caller { account: row.account, role }))
+        Ok(role.filter(|_| same && row.revoked_at.is_none()).map(|role| Caller {
+            account: row.account,
+            role,
+        }))
     }
 
     /// Revokes a token; the next request with it fails.
@@ -190,7 +201,10 @@ impl Vault {
     async fn store_policy(&self, mut account: Account) -> Result<()> {
         account.policy.floors.clear();
         let json = policy_json(&account.policy)?;
-        Ok(self.catalog.put_policy(&account.sid, &json, account.version, &[]).await?)
+        Ok(self
+            .catalog
+            .put_policy(&account.sid, &json, account.version, &[])
+            .await?)
     }
 }
 
@@ -200,6 +214,12 @@ impl Account {
     /// # Errors
     /// [`VaultError::Refused`] when its term is over already.
     pub(crate) fn check_keeping(&self, class: callvault_core::Class, at: TimeUs, now: TimeUs) -> Result<()> {
+        // Rows of a partition are judged from their own moment on, so a floor that began after their term reaches none.
+        let ended_at = self.policy.kept_until(class, at, at);
+        if class != callvault_core::Class::Recording && ended_at <= now {
+            let reason = format!("The term of this {class} ended on {ended_at}; it is not stored.");
+            return Err(callvault_core::Refusal::new("term-over", reason).in_field("at").into());
+        }
         callvault_core::retention::decide_keeping(&self.policy, class, at, now).into_result()?;
         Ok(())
     }

@@ -124,11 +124,7 @@ impl AudioError {
 ///
 /// # Errors
 /// [`AudioError`], which names what is wrong.
-pub fn probe<R: Read + Seek>(
-    mut reader: R,
-    len: u64,
-    file_name: &str,
-) -> Result<AudioInfo, AudioError> {
+pub fn probe<R: Read + Seek>(mut reader: R, len: u64, file_name: &str) -> Result<AudioInfo, AudioError> {
     if len == 0 {
         return Err(AudioError::Empty);
     }
@@ -138,9 +134,7 @@ pub fn probe<R: Read + Seek>(
     let named = file_name
         .rsplit_once('.')
         .map(|(_, extension)| extension.to_ascii_lowercase());
-    let is_wav = start.len() == 12
-        && matches!(&start[..4], b"RIFF" | b"RIFX" | b"RF64")
-        && &start[8..] == b"WAVE";
+    let is_wav = start.len() == 12 && matches!(&start[..4], b"RIFF" | b"RIFX" | b"RF64") && &start[8..] == b"WAVE";
     if is_wav {
         if named.as_deref() == Some("mp3") {
             return Err(AudioError::NameMismatch {

@@ -7,14 +7,13 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use callvault_core::{
-    AccountSid, Class, KeyId, Sid, TimeUs,
-    hold::Cause,
-    id::Subject,
-    proof::LeafBody,
+use callvault_core::{AccountSid, Class, KeyId, Sid, TimeUs, hold::Cause, id::Subject, proof::LeafBody};
+use callvault_seal::log::{Checkpoint, decode_bundle, entry_bundle_path, grow, leaf_hash};
+use callvault_store::{
+    Objects, StoreError,
+    catalog::object_names,
+    rows::{RecordingQuery, Tombstone},
 };
-use callvault_seal::log::{Checkpoint, decode_bundle, entry_bundle_path, leaf_hash, grow};
-use callvault_store::{Objects, StoreError, catalog::object_names, rows::{RecordingQuery, Tombstone}};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWriteExt, BufReader};
 
@@ -50,6 +49,13 @@ pub struct Manifest {
     pub bytes: u64,
 }
 
+/// The objects that are in a backup already.
+#[derive(Default)]
+struct Copied {
+    names: BTreeSet<String>,
+    bytes: u64,
+}
+
 /// What a restore did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RestoreReport {
@@ -66,7 +72,10 @@ pub struct RestoreReport {
 }
 
 fn in_file(what: &str) -> impl Fn(std::io::Error) -> VaultError + '_ {
-    move |source| VaultError::File { what: what.to_owned(), source }
+    move |source| VaultError::File {
+        what: what.to_owned(),
+        source,
+    }
 }
 
 impl Vault {
@@ -82,28 +91,27 @@ impl Vault {
         report: &mut (dyn FnMut(u64) + Send),
     ) -> Result<Manifest> {
         let taken_at = self.now();
-        if tokio::fs::try_exists(folder.join(MANIFEST)).await.map_err(in_file("backup folder"))? {
-            return Err(VaultError::invalid("folder", "holds a backup already; choose a new one"));
+        if tokio::fs::try_exists(folder.join(MANIFEST))
+            .await
+            .map_err(in_file("backup folder"))?
+        {
+            return Err(VaultError::invalid(
+                "folder",
+                "holds a backup already; choose a new one",
+            ));
         }
         self.publish().await?;
-        let mut file = tokio::fs::File::create(folder.join(DUMP)).await.map_err(in_file("catalog dump"))?;
+        let mut copied = Copied::default();
+        // Before the dump, so that what is merged or written anew meanwhile is here for the dump that still names it.
+        self.copy_named(to, &mut copied, report).await?;
+        let mut file = tokio::fs::File::create(folder.join(DUMP))
+            .await
+            .map_err(in_file("catalog dump"))?;
         self.catalog.dump(&mut file).await?;
         file.flush().await.map_err(in_file("catalog dump"))?;
         file.sync_all().await.map_err(in_file("catalog dump"))?;
-        let (mut count, mut bytes) = (0, 0);
-        // Objects never change: one that is named by the dump and gone by now was destroyed meanwhile.
-        for name in self.named_objects().await? {
-            match self.objects.get(&name).await {
-                Ok(content) => {
-                    bytes += content.len() as u64;
-                    count += 1;
-                    to.put(&name, content).await?;
-                    report(count);
-                }
-                Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        // After it, for what came meanwhile.
+        self.copy_named(to, &mut copied, report).await?;
         for object in self.objects.list("log/").await? {
             to.put(&object.name, self.objects.get(&object.name).await?).await?;
         }
@@ -111,21 +119,54 @@ impl Vault {
             Some(note) => Checkpoint::open(&note, self.signer.verifier_key())?.size,
             None => 0,
         };
-        let newest = self.catalog.list_epochs().await?.last().map_or(taken_at, |epoch| epoch.created_at);
+        let newest = self
+            .catalog
+            .list_epochs()
+            .await?
+            .last()
+            .map_or(taken_at, |epoch| epoch.created_at);
         let manifest = Manifest {
             version: 1,
             region: self.region.clone(),
             taken_at,
             restorable_until: TimeUs(newest.0.saturating_add(self.purge.epoch_life_us())),
             log_size,
-            objects: count,
-            bytes,
+            objects: copied.names.len() as u64,
+            bytes: copied.bytes,
         };
         let json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-        let mut file = tokio::fs::File::create(folder.join(MANIFEST)).await.map_err(in_file("manifest"))?;
+        let mut file = tokio::fs::File::create(folder.join(MANIFEST))
+            .await
+            .map_err(in_file("manifest"))?;
         file.write_all(&json).await.map_err(in_file("manifest"))?;
         file.sync_all().await.map_err(in_file("manifest"))?;
         Ok(manifest)
+    }
+
+    /// Copies the objects that the catalog names now and that are not copied yet.
+    async fn copy_named(
+        &self,
+        to: &dyn Objects,
+        copied: &mut Copied,
+        report: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<()> {
+        for name in self.named_objects().await? {
+            if copied.names.contains(&name) {
+                continue;
+            }
+            match self.objects.get(&name).await {
+                Ok(content) => {
+                    copied.bytes += content.len() as u64;
+                    to.put(&name, content).await?;
+                    copied.names.insert(name);
+                    report(copied.names.len() as u64);
+                }
+                // Objects never change: one that is named and gone was destroyed or replaced meanwhile.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Every object that the catalog names.
@@ -142,7 +183,10 @@ impl Vault {
                     }
                 }
             }
-            let mut query = RecordingQuery { limit: 1_000, ..RecordingQuery::default() };
+            let mut query = RecordingQuery {
+                limit: 1_000,
+                ..RecordingQuery::default()
+            };
             loop {
                 let rows = self.catalog.list_recordings(&sid, &query).await?;
                 let Some(last) = rows.last() else { break };
@@ -163,12 +207,22 @@ impl Vault {
 /// # Errors
 /// [`VaultError::Refused`]-like [`VaultError::Invalid`] when `log` is older than the log the key provider has seen, or
 /// does not continue the backup's; then nothing was restored.
-pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts: Parts) -> Result<(Vault, RestoreReport)> {
-    let json = tokio::fs::read(folder.join(MANIFEST)).await.map_err(in_file("manifest"))?;
+pub async fn restore(
+    folder: &Path,
+    from: &dyn Objects,
+    log: &dyn Objects,
+    parts: Parts,
+) -> Result<(Vault, RestoreReport)> {
+    let json = tokio::fs::read(folder.join(MANIFEST))
+        .await
+        .map_err(in_file("manifest"))?;
     let manifest: Manifest = serde_json::from_slice(&json)
         .map_err(|_| VaultError::invalid("folder", "its manifest is not readable; it is no whole backup"))?;
     if manifest.region != parts.region {
-        return Err(VaultError::invalid("folder", format!("it is a backup of region {}", manifest.region)));
+        return Err(VaultError::invalid(
+            "folder",
+            format!("it is a backup of region {}", manifest.region),
+        ));
     }
     let seen = parts.provider.log_size()?;
     let newest = match find_checkpoint(log).await? {
@@ -187,21 +241,21 @@ pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts
         ));
     }
     parts.catalog.migrate().await?;
-    let dump = tokio::fs::File::open(folder.join(DUMP)).await.map_err(in_file("catalog dump"))?;
+    let dump = tokio::fs::File::open(folder.join(DUMP))
+        .await
+        .map_err(in_file("catalog dump"))?;
     let mut report = RestoreReport::default();
     // A restore that was interrupted after this goes on from here: the dump is in, the replay is not.
     if parts.catalog.find_value("region").await?.is_none() {
         parts.catalog.load(&mut BufReader::new(dump)).await?;
+    } else if parts.catalog.log_size().await? >= available {
+        let reason = "the region's catalog is not empty; a restore goes into an empty one";
+        return Err(VaultError::invalid("catalog", reason));
     }
     let now = parts.clock.now();
     let objects = Arc::clone(&parts.objects);
     let vault = Vault::open_unchecked(parts.clone()).await?;
-    if let Some((size, note)) = newest {
-        Checkpoint::open(&note, vault.signer.verifier_key())?;
-        replay(&vault, log, size, &note, now, &mut report).await?;
-        copy_log(log, objects.as_ref()).await?;
-    }
-    vault.catalog.put_value("log-published", available.to_string().as_bytes()).await?;
+    // The objects come first: the replay looks for hidden records in them.
     for name in vault.named_objects().await? {
         if objects.find_size(&name).await?.is_none() {
             match from.get(&name).await {
@@ -214,6 +268,15 @@ pub async fn restore(folder: &Path, from: &dyn Objects, log: &dyn Objects, parts
             }
         }
     }
+    if let Some((size, note)) = newest {
+        Checkpoint::open(&note, vault.signer.verifier_key())?;
+        replay(&vault, log, size, &note, now, &mut report).await?;
+        copy_log(log, objects.as_ref()).await?;
+    }
+    vault
+        .catalog
+        .put_value("log-published", available.to_string().as_bytes())
+        .await?;
     for epoch in vault.catalog.list_epochs().await? {
         if !vault.keys.provider().list_epoch_roots()?.contains(&epoch.epoch) {
             report.dead_keys += epoch.live_keys;
@@ -253,7 +316,12 @@ async fn replay(
     let mut at = start;
     while at < size {
         let end = size.min(at + REPLAY_BATCH);
-        let batch: Vec<Vec<u8>> = entries.iter().skip(usize::try_from(at).unwrap_or(usize::MAX)).take((end - at) as usize).cloned().collect();
+        let batch: Vec<Vec<u8>> = entries
+            .iter()
+            .skip(usize::try_from(at).unwrap_or(usize::MAX))
+            .take((end - at) as usize)
+            .cloned()
+            .collect();
         let mut keys: Vec<KeyId> = Vec::new();
         for entry in &batch {
             let leaf = parse_leaf(entry)?;
@@ -262,7 +330,7 @@ async fn replay(
                 let class = erase.class.ok_or_else(forked)?;
                 let subjects: BTreeSet<Subject> = erase.taken.subjects.iter().copied().collect();
                 report.erased_again +=
-                    erase_again(vault, class, erase.from, erase.to, &subjects, erase.cause, now).await?;
+                    erase_again(vault, class, erase.from, erase.to, &subjects, erase.cause, erase.at).await?;
             }
         }
         report.destroyed_again += vault.catalog.replay(at, &batch, &keys, now).await?;
@@ -273,7 +341,9 @@ async fn replay(
 }
 
 fn parse_leaf(entry: &[u8]) -> Result<LeafBody> {
-    let text = std::str::from_utf8(entry).ok().and_then(|text| LeafBody::parse(text).ok());
+    let text = std::str::from_utf8(entry)
+        .ok()
+        .and_then(|text| LeafBody::parse(text).ok());
     text.ok_or_else(|| VaultError::invalid("log", "an entry is not readable"))
 }
 
@@ -282,7 +352,12 @@ async fn read_entries(log: &dyn Objects, from: u64, to: u64) -> Result<Vec<Vec<u
     for bundle in from / 256..to.div_ceil(256) {
         let width = u16::try_from((to - bundle * 256).min(256)).unwrap_or(256);
         let bytes = log.get(&log_object(&entry_bundle_path(bundle, width))).await?;
-        entries.extend(decode_bundle(&bytes)?.into_iter().take(usize::from(width)).map(<[u8]>::to_vec));
+        entries.extend(
+            decode_bundle(&bytes)?
+                .into_iter()
+                .take(usize::from(width))
+                .map(<[u8]>::to_vec),
+        );
     }
     Ok(entries)
 }
@@ -301,7 +376,7 @@ async fn copy_log(log: &dyn Objects, objects: &dyn Objects) -> Result<()> {
 }
 
 /// Hides records that an entry after the backup had hidden: every account's partitions of its span are looked through
-/// for the subjects that the entry names.
+/// for the subjects that the entry names. The tombstones bear the entry's moment, so that the purge deadline stays.
 async fn erase_again(
     vault: &Vault,
     class: Class,
@@ -309,7 +384,7 @@ async fn erase_again(
     to: TimeUs,
     subjects: &BTreeSet<Subject>,
     _cause: Cause,
-    now: TimeUs,
+    erased_at: TimeUs,
 ) -> Result<u64> {
     let mut hidden = 0;
     let accounts: Vec<AccountSid> = vault.list_accounts().await?;
@@ -323,8 +398,10 @@ async fn erase_again(
                 .map(callvault_core::Record::sid)
                 .filter(|record| subjects.contains(&vault.subject(&sid, class, *record)))
                 .collect();
-            let rows: Vec<_> =
-                found.into_iter().map(|sid| (row.reference(), Tombstone { sid, at: now })).collect();
+            let rows: Vec<_> = found
+                .into_iter()
+                .map(|sid| (row.reference(), Tombstone { sid, at: erased_at }))
+                .collect();
             hidden += rows.len() as u64;
             if !rows.is_empty() {
                 vault.catalog.hide(&rows).await?;

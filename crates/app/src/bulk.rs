@@ -77,6 +77,8 @@ impl RejectFile {
 
     /// Cuts what a killed run wrote after its last commit.
     fn resume_at(&mut self, bytes: u64) -> std::io::Result<()> {
+        // A file that is removed is not written to any more.
+        self.file = None;
         if bytes == 0 {
             return match std::fs::remove_file(&self.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -106,11 +108,18 @@ impl RejectFile {
         for (error, raw) in rejects {
             let row = error.row.to_string();
             let field = error.field.as_deref().unwrap_or("");
-            let columns: [&[u8]; 5] =
-                [row.as_bytes(), field.as_bytes(), error.code.as_bytes(), error.message.as_bytes(), raw];
+            let columns: [&[u8]; 5] = [
+                row.as_bytes(),
+                field.as_bytes(),
+                error.code.as_bytes(),
+                error.message.as_bytes(),
+                raw,
+            ];
             text.write_record(columns)?;
         }
-        let bytes = text.into_inner().map_err(|_| std::io::Error::other("the reject file's buffer"))?;
+        let bytes = text
+            .into_inner()
+            .map_err(|_| std::io::Error::other("the reject file's buffer"))?;
         file.seek(SeekFrom::End(0))?;
         file.write_all(&bytes)?;
         file.sync_data()?;
@@ -133,6 +142,9 @@ pub struct ImportFile {
 }
 
 type FileReader = Reader<File, SourceSids>;
+
+/// A batch's records by partition and SID, with their row numbers.
+type Days = BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>>;
 
 /// Makes SIDs from what the source calls its records.
 struct SourceSids {
@@ -166,6 +178,7 @@ impl Vault {
         if import.from_start || seam != progress.seam {
             progress = Progress::default();
         }
+        let before = progress;
         let outcome = self.run_import(&account, import, &mut job, &mut progress, report).await;
         job.body = seal_progress(&account, &job, &progress)?;
         // The job stays open: a file that grows is imported again from where it ended.
@@ -175,7 +188,13 @@ impl Vault {
             Err(_) if outcome.is_err() => {}
             Err(error) => return Err(error.into()),
         }
-        outcome.map(|()| progress)
+        outcome?;
+        Ok(Progress {
+            stored: progress.stored - before.stored,
+            known: progress.known - before.known,
+            rejected: progress.rejected - before.rejected,
+            ..progress
+        })
     }
 
     async fn lease_import(&self, account: &Account, id: &str) -> Result<JobRow> {
@@ -194,9 +213,13 @@ impl Vault {
             created_at: now,
         };
         self.catalog.enqueue(&fresh).await?;
-        let lease = self.catalog.lease_job(id, &self.worker, now, now.plus_seconds(LEASE_S)).await?;
+        let lease = self
+            .catalog
+            .lease_job(id, &self.worker, now, now.plus_seconds(LEASE_S))
+            .await?;
         lease.ok_or_else(|| {
-            let reason = format!("another process is importing it, or stopped less than {LEASE_S} seconds ago; try again");
+            let reason =
+                format!("another process is importing it, or stopped less than {LEASE_S} seconds ago; try again");
             VaultError::invalid("file", reason)
         })
     }
@@ -210,11 +233,18 @@ impl Vault {
         report: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<()> {
         let mut rejects = RejectFile::new(import.rejects);
-        rejects.resume_at(progress.reject_bytes).map_err(|source| in_file("reject file", source))?;
+        rejects
+            .resume_at(progress.reject_bytes)
+            .map_err(|source| in_file("reject file", source))?;
         let mut options = Options::new(account.country, import.time_zone, self.now());
         options.max_line_bytes = Options::MAX_LINE_BYTES;
-        let sids = SourceSids { keys: Arc::clone(&account.keys) };
-        let position = Position { offset: progress.offset_bytes, row: progress.rows };
+        let sids = SourceSids {
+            keys: Arc::clone(&account.keys),
+        };
+        let position = Position {
+            offset: progress.offset_bytes,
+            row: progress.rows,
+        };
         let open = || File::open(&import.path).map_err(|source| in_file("import file", source));
         let mut seams = open()?;
         let reader = Reader::resume(open()?, import.format, &options, sids, position).map_err(unreadable)?;
@@ -225,10 +255,13 @@ impl Vault {
                 what: "import",
                 reason: "the reader stopped".to_owned(),
             })?;
-            let (reader, Some(batch)) = parsed.map_err(unreadable)? else { return Ok(()) };
+            let (reader, Some(batch)) = parsed.map_err(unreadable)? else {
+                return Ok(());
+            };
             parsing = tokio::task::spawn_blocking(move || next_batch(reader));
             let seam = seam_of(&mut seams, batch.position.offset).map_err(|source| in_file("import file", source))?;
-            self.store_batch(account, batch, seam, &mut rejects, job, progress).await?;
+            self.store_batch(account, batch, seam, &mut rejects, job, progress)
+                .await?;
             report(progress);
         }
     }
@@ -242,17 +275,24 @@ impl Vault {
         job: &mut JobRow,
         progress: &mut Progress,
     ) -> Result<()> {
-        let mut refused: Vec<(RowError, Vec<u8>)> =
-            batch.rejects.into_iter().map(|Reject { error, raw }| (error, raw)).collect();
+        let mut refused: Vec<(RowError, Vec<u8>)> = batch
+            .rejects
+            .into_iter()
+            .map(|Reject { error, raw }| (error, raw))
+            .collect();
         let now = self.now();
-        let mut days: BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>> = BTreeMap::new();
+        let mut days: Days = BTreeMap::new();
         let mut known = 0;
         for (row, record) in batch.records {
             if let Some(Taken::Rejected { code, reason }) = find_fault(account, &record, now) {
                 refused.push((row_error(row, "at", code, reason), raw_of(&record)));
                 continue;
             }
-            match days.entry((record.class(), record.at().day())).or_default().entry(record.sid()) {
+            match days
+                .entry((record.class(), record.at().day()))
+                .or_default()
+                .entry(record.sid())
+            {
                 Entry::Vacant(place) => _ = place.insert((row, record)),
                 Entry::Occupied(first) if first.get().1 == record => known += 1,
                 Entry::Occupied(_) => refused.push(duplicate(row, &record)),
@@ -260,7 +300,15 @@ impl Vault {
         }
         for attempt in 1.. {
             let outcome = self
-                .commit_batch(account, &days, &refused, (batch.position, seam, known), rejects, job, progress)
+                .commit_batch(
+                    account,
+                    &days,
+                    &refused,
+                    (batch.position, seam, known),
+                    rejects,
+                    job,
+                    progress,
+                )
                 .await;
             match outcome {
                 Err(VaultError::Store(StoreError::Conflict { .. })) if attempt < ATTEMPTS => {}
@@ -275,7 +323,7 @@ impl Vault {
     async fn commit_batch(
         &self,
         account: &Account,
-        days: &BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>>,
+        days: &Days,
         refused: &[(RowError, Vec<u8>)],
         (position, seam, mut known): (Position, [u8; 32], u64),
         rejects: &mut RejectFile,
@@ -311,7 +359,9 @@ impl Vault {
             .try_collect()
             .await?;
         refused.sort_by_key(|reject| reject.0.row);
-        let reject_bytes = rejects.write(&refused).map_err(|source| in_file("reject file", source))?;
+        let reject_bytes = rejects
+            .write(&refused)
+            .map_err(|source| in_file("reject file", source))?;
         let next = Progress {
             offset_bytes: position.offset,
             rows: position.row,
@@ -326,8 +376,13 @@ impl Vault {
         match self.catalog.insert_segments(&segments, Some(job)).await {
             Ok(()) => *progress = next,
             Err(error) => {
-                // The rows are tried again; their rejects must not stand twice.
-                rejects.resume_at(progress.reject_bytes).map_err(|source| in_file("reject file", source))?;
+                // The rows are tried again; their rejects must not stand twice. Any other error may come after a commit
+                // that took effect; the next run cuts the file where the stored progress says.
+                if matches!(error, StoreError::Conflict { .. } | StoreError::EpochClosed(_)) {
+                    rejects
+                        .resume_at(progress.reject_bytes)
+                        .map_err(|source| in_file("reject file", source))?;
+                }
                 return Err(error.into());
             }
         }
@@ -346,7 +401,11 @@ impl Vault {
         if partition.loose_rows > 0 {
             let loose = self.catalog.list_loose(&partition.reference()).await?;
             let loose: Vec<_> = loose.into_iter().filter(|row| rows.contains_key(&row.sid)).collect();
-            there.extend(crate::ingest::open_loose(secret, &loose)?.into_iter().map(|record| (record.sid(), record)));
+            there.extend(
+                crate::ingest::open_loose(secret, &loose)?
+                    .into_iter()
+                    .map(|record| (record.sid(), record)),
+            );
         }
         Ok(there)
     }
@@ -362,11 +421,19 @@ fn unreadable(error: ImportError) -> VaultError {
 }
 
 fn in_file(what: &str, source: std::io::Error) -> VaultError {
-    VaultError::File { what: what.to_owned(), source }
+    VaultError::File {
+        what: what.to_owned(),
+        source,
+    }
 }
 
 fn row_error(row: u64, field: &'static str, code: &'static str, message: String) -> RowError {
-    RowError { row, field: Some(field.into()), code, message: message.into() }
+    RowError {
+        row,
+        field: Some(field.into()),
+        code,
+        message: message.into(),
+    }
 }
 
 fn duplicate(row: u64, record: &Record) -> (RowError, Vec<u8>) {
@@ -388,10 +455,22 @@ fn identify(account: &Account, import: &ImportFile) -> Result<(File, String)> {
         .read_to_end(&mut start)
         .map_err(|source| in_file("import file", source))?;
     // A file that grows keeps its first line.
-    let first_line = start.iter().position(|byte| *byte == b'\n').map_or(start.len(), |end| end + 1);
+    let first_line = start
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(start.len(), |end| end + 1);
     let format = format!("{:?}", import.format);
-    let name = import.path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
-    let parts: [&[u8]; 4] = [format.as_bytes(), &name, b"\n", start.get(..first_line).unwrap_or_default()];
+    let name = import
+        .path
+        .file_name()
+        .map(|name| name.as_encoded_bytes().to_vec())
+        .unwrap_or_default();
+    let parts: [&[u8]; 4] = [
+        format.as_bytes(),
+        &name,
+        b"\n",
+        start.get(..first_line).unwrap_or_default(),
+    ];
     let digest = account.keys.blind.hash("import", &hex::encode(sha256(&parts)));
     Ok((open(&import.path)?, format!("import:{}", hex::encode(digest))))
 }
@@ -415,6 +494,8 @@ fn read_progress(account: &Account, job: &JobRow) -> Result<Progress> {
         return Ok(Progress::default());
     }
     let json = envelope::open(&account.keys.notes, job.id.as_bytes(), &job.body)?;
-    serde_json::from_slice(&json)
-        .map_err(|_| VaultError::Damaged { what: "import job", reason: "its progress is not readable".to_owned() })
+    serde_json::from_slice(&json).map_err(|_| VaultError::Damaged {
+        what: "import job",
+        reason: "its progress is not readable".to_owned(),
+    })
 }

@@ -65,8 +65,10 @@ impl Vault {
         let leaves = self.catalog.list_leaves(log_index..log_index + 1).await?;
         let entry = leaves.first().ok_or_else(unreadable)?;
         let proof = self.prove_leaf(log_index).await?;
-        certificate::issue(&self.signer, &body.to_json(), entry, &proof)
-            .map_err(|error| VaultError::Damaged { what: "certificate", reason: error.to_string() })
+        certificate::issue(&self.signer, &body.to_json(), entry, &proof).map_err(|error| VaultError::Damaged {
+            what: "certificate",
+            reason: error.to_string(),
+        })
     }
 
     async fn copy_facts(&self, row: &DestructionRow, body: &CertificateBody, now: TimeUs) -> Result<CopyFacts> {
@@ -98,7 +100,11 @@ impl Vault {
             return Ok(None);
         }
         let ends = self.keys.epoch_ends().await?;
-        let last = ends.iter().filter(|end: &&EpochEnd| end.created_at <= at).map(|end| end.at).max();
+        let last = ends
+            .iter()
+            .filter(|end: &&EpochEnd| end.created_at <= at)
+            .map(|end| end.at)
+            .max();
         Ok(Some(last.unwrap_or(now)))
     }
 }
@@ -108,7 +114,14 @@ fn summary(row: &DestructionRow) -> Result<DeletionSummary> {
         CertificateBody::Shred(body) => (body.deletion.class, body.deletion.records, body.deletion.cause),
         CertificateBody::Erase(body) => (body.deletion.class, body.deletion.records, body.deletion.cause),
     };
-    Ok(DeletionSummary { log_index: row.leaf, at: row.at, class, records, cause, purged: row.purged_at.is_some() })
+    Ok(DeletionSummary {
+        log_index: row.leaf,
+        at: row.at,
+        class,
+        records,
+        cause,
+        purged: row.purged_at.is_some(),
+    })
 }
 
 fn parse(row: &DestructionRow) -> Result<CertificateBody> {
@@ -116,7 +129,10 @@ fn parse(row: &DestructionRow) -> Result<CertificateBody> {
 }
 
 fn unreadable() -> VaultError {
-    VaultError::Damaged { what: "catalog", reason: "a certificate's statement is not readable".to_owned() }
+    VaultError::Damaged {
+        what: "catalog",
+        reason: "a certificate's statement is not readable".to_owned(),
+    }
 }
 
 /// What an offline check of a certificate found.
@@ -137,7 +153,10 @@ pub struct Verified {
 /// # Errors
 /// What is wrong, in words.
 pub fn verify(text: &str, verifier_key: &str) -> std::result::Result<Verified, String> {
-    let key = verifier_key.trim().parse().map_err(|error| format!("verifier key: {error}"))?;
+    let key = verifier_key
+        .trim()
+        .parse()
+        .map_err(|error| format!("verifier key: {error}"))?;
     let opened = certificate::open(text, &key).map_err(|error| error.to_string())?;
     let body = CertificateBody::parse(&opened.json).map_err(|error| error.to_string())?;
     let leaf = std::str::from_utf8(&opened.leaf).map_err(|_| "the log leaf is no text".to_owned())?;
@@ -146,5 +165,9 @@ pub fn verify(text: &str, verifier_key: &str) -> std::result::Result<Verified, S
     let salt = hex::decode(&whose.salt).map_err(|_| "the salt is not hexadecimal".to_owned())?;
     let hash = callvault_seal::digest::sha256(&[&salt, whose.account.as_str().as_bytes()]);
     callvault_core::proof::agrees(&body, &leaf, &hex::encode(hash)).map_err(|error| error.to_string())?;
-    Ok(Verified { body, log_index: opened.index, tree_size: opened.tree_size })
+    Ok(Verified {
+        body,
+        log_index: opened.index,
+        tree_size: opened.tree_size,
+    })
 }

@@ -86,7 +86,13 @@ impl Vault {
         let mut keys: Vec<KeyId> = doomed.partitions.iter().map(|partition| partition.key).collect();
         keys.extend(doomed.recordings.iter().map(|(_, key)| *key));
         keys.extend(doomed.account_key);
-        let said = Said { class, cause, records: doomed.records, span: doomed.span, at: now };
+        let said = Said {
+            class,
+            cause,
+            records: doomed.records,
+            span: doomed.span,
+            at: now,
+        };
         let leaf = self.shred_leaf(account, &said, keys.clone())?;
         let shred = Shred {
             account: account.clone(),
@@ -106,24 +112,50 @@ impl Vault {
         let (whose, hash) = self.name_account(account)?;
         let leaf = LeafBody::Shred(said.deletion(&self.region, hash, Keys { keys: keys.clone() }));
         let deletion = said.deletion(&self.region, whose, Keys { keys });
-        let certificate = CertificateBody::Shred(Certified { deletion, copies: UNKNOWN, issued_at: said.at });
-        Ok(NewLeaf { body: leaf.to_json().into_bytes(), statement: certificate.to_json() })
+        let certificate = CertificateBody::Shred(Certified {
+            deletion,
+            copies: UNKNOWN,
+            issued_at: said.at,
+        });
+        Ok(NewLeaf {
+            body: leaf.to_json().into_bytes(),
+            statement: certificate.to_json(),
+        })
     }
 
     /// The leaf and the statement that say which records are hidden and why.
     fn erase_leaf(&self, account: &AccountSid, said: &Said, subjects: Vec<Subject>) -> Result<NewLeaf> {
         let (whose, hash) = self.name_account(account)?;
-        let leaf = LeafBody::Erase(said.deletion(&self.region, hash, Subjects { subjects: subjects.clone() }));
+        let leaf = LeafBody::Erase(said.deletion(
+            &self.region,
+            hash,
+            Subjects {
+                subjects: subjects.clone(),
+            },
+        ));
         let deletion = said.deletion(&self.region, whose, Subjects { subjects });
-        let certificate = CertificateBody::Erase(Certified { deletion, copies: UNKNOWN, issued_at: said.at });
-        Ok(NewLeaf { body: leaf.to_json().into_bytes(), statement: certificate.to_json() })
+        let certificate = CertificateBody::Erase(Certified {
+            deletion,
+            copies: UNKNOWN,
+            issued_at: said.at,
+        });
+        Ok(NewLeaf {
+            body: leaf.to_json().into_bytes(),
+            statement: certificate.to_json(),
+        })
     }
 
     /// The account as its certificates name it, and as everybody else sees it.
     fn name_account(&self, account: &AccountSid) -> Result<(AccountSalt, AccountHash)> {
         let salt = random_bytes::<32>()?;
         let account_hash = hex::encode(sha256(&[&salt, account.as_str().as_bytes()]));
-        Ok((AccountSalt { account: account.clone(), salt: hex::encode(salt) }, AccountHash { account_hash }))
+        Ok((
+            AccountSalt {
+                account: account.clone(),
+                salt: hex::encode(salt),
+            },
+            AccountHash { account_hash },
+        ))
     }
 
     /// Deletes single recordings. They are unreadable when this returns.
@@ -147,7 +179,27 @@ impl Vault {
         }
         rows.sort_by_key(|row| row.sid);
         rows.dedup_by_key(|row| row.sid);
+        for row in &rows {
+            // Before the deletion: a source that still has the file must not bring it back.
+            self.catalog
+                .put_value(&self.deleted_mark(sid, row.sid), now.to_string().as_bytes())
+                .await?;
+        }
         self.shred_recordings(sid, &rows, cause, now).await
+    }
+
+    /// Whether a recording was deleted before its term, so that an import of the same file is refused.
+    pub(crate) async fn was_deleted(&self, account: &AccountSid, recording: Sid) -> Result<bool> {
+        Ok(self
+            .catalog
+            .find_value(&self.deleted_mark(account, recording))
+            .await?
+            .is_some())
+    }
+
+    /// The name of the mark that a deleted recording leaves: a keyed hash of its SID.
+    fn deleted_mark(&self, account: &AccountSid, recording: Sid) -> String {
+        format!("deleted/{}", self.subject(account, Class::Recording, recording))
     }
 
     fn is_kept(&self, account: &Account, row: &RecordingRow, now: TimeUs) -> bool {
@@ -155,7 +207,7 @@ impl Vault {
         access != callvault_core::hold::Access::Gone
     }
 
-    /// Shreds recordings, a leaf for every thousand, and publishes.
+    /// Shreds recordings, a leaf for every thousand.
     pub(crate) async fn shred_recordings(
         &self,
         account: &AccountSid,
@@ -192,7 +244,13 @@ impl Vault {
         let mut rows = Vec::with_capacity(sids.len());
         for record_sid in sids {
             let (partition, record) = self
-                .find_row(&account, class, record_sid, callvault_core::hold::Reader::Compliance, now)
+                .find_row(
+                    &account,
+                    class,
+                    record_sid,
+                    callvault_core::hold::Reader::Compliance,
+                    now,
+                )
                 .await?
                 .ok_or(VaultError::NotFound { what: "record" })?;
             let parties = account.party_hashes(&record);
@@ -200,13 +258,30 @@ impl Vault {
             let hold = callvault_core::hold::find_hold(&account.policy, &account.holds, &facts, now);
             let floor = account.policy.find_floor(class, record.at(), now);
             decide_deletion(class, cause, hold.map(|hold| hold.id), floor).into_result()?;
-            rows.push((partition, Tombstone { sid: record_sid, at: now }, record.at()));
+            rows.push((
+                partition,
+                Tombstone {
+                    sid: record_sid,
+                    at: now,
+                },
+                record.at(),
+            ));
         }
         let mut leaves = Vec::new();
         for chunk in rows.chunks(KEYS_A_LEAF) {
-            let span = chunk.iter().map(|row| row.2).min().zip(chunk.iter().map(|row| row.2).max());
+            let span = chunk
+                .iter()
+                .map(|row| row.2)
+                .min()
+                .zip(chunk.iter().map(|row| row.2).max());
             let subjects = chunk.iter().map(|row| self.subject(sid, class, row.1.sid)).collect();
-            let said = Said { class: Some(class), cause, records: chunk.len() as u64, span, at: now };
+            let said = Said {
+                class: Some(class),
+                cause,
+                records: chunk.len() as u64,
+                span,
+                at: now,
+            };
             let leaf = self.erase_leaf(sid, &said, subjects)?;
             let tombstones: Vec<_> = chunk.iter().map(|row| (row.0.clone(), row.1)).collect();
             leaves.push(self.catalog.erase(sid, &tombstones, &leaf).await?);
@@ -232,7 +307,10 @@ impl Vault {
         let mut leaves = Vec::new();
         loop {
             self.shred_contents(sid, now, &mut leaves).await?;
-            let doomed = Doomed { account_key: Some(account.key), ..Doomed::default() };
+            let doomed = Doomed {
+                account_key: Some(account.key),
+                ..Doomed::default()
+            };
             let last = self.shred(sid, None, Cause::Closure, doomed, now).await;
             // Something was taken in between the two: it goes as well.
             if !is_conflict(&last) {
@@ -246,7 +324,10 @@ impl Vault {
     /// Destroys every key of an account but its own.
     async fn shred_contents(&self, sid: &AccountSid, now: TimeUs, leaves: &mut Vec<u64>) -> Result<()> {
         loop {
-            let query = RecordingQuery { limit: 1_000, ..RecordingQuery::default() };
+            let query = RecordingQuery {
+                limit: 1_000,
+                ..RecordingQuery::default()
+            };
             let rows = self.catalog.list_recordings(sid, &query).await?;
             if rows.is_empty() {
                 break;
@@ -254,7 +335,10 @@ impl Vault {
             leaves.extend(self.shred_recordings(sid, &rows, Cause::Closure, now).await?);
         }
         for class in crate::partition::CLASSES {
-            let partitions = self.catalog.list_partitions(sid, class, crate::forecast::all_days()).await?;
+            let partitions = self
+                .catalog
+                .list_partitions(sid, class, crate::forecast::all_days())
+                .await?;
             for chunk in partitions.chunks(KEYS_A_LEAF) {
                 let doomed = Doomed::of_partitions(chunk);
                 leaves.push(self.shred(sid, Some(class), Cause::Closure, doomed, now).await?);
@@ -270,8 +354,14 @@ impl Doomed {
         let first = rows.iter().map(|row| row.day.start()).min();
         let last = rows.iter().map(|row| TimeUs(row.day.end().0 - 1)).max();
         Self {
-            partitions: rows.iter().map(callvault_store::rows::PartitionRow::reference).collect(),
-            records: rows.iter().map(|row| (row.loose_rows + row.sealed_rows).saturating_sub(row.tombstones)).sum(),
+            partitions: rows
+                .iter()
+                .map(callvault_store::rows::PartitionRow::reference)
+                .collect(),
+            records: rows
+                .iter()
+                .map(|row| (row.loose_rows + row.sealed_rows).saturating_sub(row.tombstones))
+                .sum(),
             span: first.zip(last),
             ..Self::default()
         }

@@ -60,16 +60,26 @@ impl Vault {
         let rows = self.catalog.list_epochs().await?;
         let roots = self.keys.provider().list_epoch_roots()?;
         if let Some(lost) = rows.iter().find(|row| row.live_keys > 0 && !roots.contains(&row.epoch)) {
-            let message = format!("the root of epoch {} is gone while {} keys need it", lost.epoch, lost.live_keys);
+            let message = format!(
+                "the root of epoch {} is gone while {} keys need it",
+                lost.epoch, lost.live_keys
+            );
             return Ok(alarm("key epochs", message));
         }
         let items: Vec<_> = rows
             .iter()
-            .map(|row| EpochItem { epoch: row.epoch, created_at: row.created_at, live_keys: row.live_keys })
+            .map(|row| EpochItem {
+                epoch: row.epoch,
+                created_at: row.created_at,
+                live_keys: row.live_keys,
+            })
             .collect();
         let late = overdue_epochs(&items, now, self.purge);
         if !late.is_empty() {
-            return Ok(alarm("key epochs", format!("epochs {late:?} should be destroyed by now; run `callvault work`")));
+            return Ok(alarm(
+                "key epochs",
+                format!("epochs {late:?} should be destroyed by now; run `callvault work`"),
+            ));
         }
         let keys: u64 = rows.iter().map(|row| row.live_keys).sum();
         Ok(good("key epochs", format!("{} epochs wrap {keys} keys", rows.len())))
@@ -91,7 +101,10 @@ impl Vault {
                     }
                 }
             }
-            let mut query = RecordingQuery { limit: 1_000, ..RecordingQuery::default() };
+            let mut query = RecordingQuery {
+                limit: 1_000,
+                ..RecordingQuery::default()
+            };
             loop {
                 let rows = self.catalog.list_recordings(&sid, &query).await?;
                 let Some(last) = rows.last() else { break };
@@ -99,13 +112,20 @@ impl Vault {
                 for row in &rows {
                     keys += 1;
                     let facts = crate::deletion::facts_of(row);
-                    late += u64::from(late_by(callvault_core::hold::gone_at(&account.policy, &account.holds, &facts)));
+                    late += u64::from(late_by(callvault_core::hold::gone_at(
+                        &account.policy,
+                        &account.holds,
+                        &facts,
+                    )));
                 }
             }
         }
         Ok(match late {
             0 => good("deadlines", format!("none of {keys} keys outlives its deadline")),
-            _ => alarm("deadlines", format!("{late} of {keys} keys outlive their deadline; run `callvault work`")),
+            _ => alarm(
+                "deadlines",
+                format!("{late} of {keys} keys outlive their deadline; run `callvault work`"),
+            ),
         })
     }
 
@@ -117,7 +137,10 @@ impl Vault {
         while at < size {
             let end = size.min(at + 4_096);
             for leaf in self.catalog.list_leaves(at..end).await? {
-                match std::str::from_utf8(&leaf).ok().and_then(|text| LeafBody::parse(text).ok()) {
+                match std::str::from_utf8(&leaf)
+                    .ok()
+                    .and_then(|text| LeafBody::parse(text).ok())
+                {
                     Some(leaf) => twice += leaf.keys().iter().filter(|key| !destroyed.insert(**key)).count() as u64,
                     None => unreadable += 1,
                 }
@@ -130,10 +153,15 @@ impl Vault {
             alive += rows.iter().filter(|row| destroyed.contains(&row.key)).count() as u64;
         }
         if twice + unreadable + alive > 0 {
-            let message = format!("{alive} destroyed keys are there, {twice} were destroyed twice, {unreadable} leaves are unreadable");
+            let message = format!(
+                "{alive} destroyed keys are there, {twice} were destroyed twice, {unreadable} leaves are unreadable"
+            );
             return Ok(alarm("log leaves", message));
         }
-        Ok(good("log leaves", format!("{size} leaves name {} destroyed keys, each once", destroyed.len())))
+        Ok(good(
+            "log leaves",
+            format!("{size} leaves name {} destroyed keys, each once", destroyed.len()),
+        ))
     }
 
     async fn check_log(&self) -> Result<Finding> {
@@ -143,7 +171,11 @@ impl Vault {
             std::cmp::Ordering::Equal => good("published log", format!("{size} entries, all published")),
             std::cmp::Ordering::Less => {
                 let waiting = size - checkpoint.size;
-                finding("published log", Severity::Warning, format!("{waiting} entries wait to be published"))
+                finding(
+                    "published log",
+                    Severity::Warning,
+                    format!("{waiting} entries wait to be published"),
+                )
             }
             std::cmp::Ordering::Greater => alarm("published log", "the catalog is older than the log".to_owned()),
         })
@@ -152,11 +184,17 @@ impl Vault {
     /// Every object the catalog names is there.
     async fn check_objects(&self, now: TimeUs) -> Result<Finding> {
         let named = self.named_objects().await?;
-        let there: BTreeSet<String> =
-            self.objects.list("accounts/").await?.into_iter().map(|object| object.name).collect();
+        let there: BTreeSet<String> = self
+            .objects
+            .list("accounts/")
+            .await?
+            .into_iter()
+            .map(|object| object.name)
+            .collect();
         let missing = named.difference(&there).count();
         let garbage = self.catalog.list_garbage(u32::MAX).await?.len();
-        let staged = self.catalog.list_staged(now.plus_days(1), u32::MAX).await?.len();
+        // Listing what is staged dooms it, so that only what housekeeping removes anyway is asked for.
+        let staged = self.catalog.list_staged(now.plus_days(-1), u32::MAX).await?.len();
         let unknown = there.difference(&named).count().saturating_sub(garbage + staged);
         let message = format!(
             "{} objects named, {missing} missing, {garbage} pieces wait to be removed, {unknown} unknown: {}",
@@ -179,13 +217,20 @@ impl Vault {
         }
         Ok(match overdue {
             0 => good("purge", "nothing is pending beyond its deadline".to_owned()),
-            _ => alarm("purge", format!("{overdue} deletions are not purged though their deadline is over")),
+            _ => alarm(
+                "purge",
+                format!("{overdue} deletions are not purged though their deadline is over"),
+            ),
         })
     }
 }
 
 const fn finding(check: &'static str, severity: Severity, message: String) -> Finding {
-    Finding { check, severity, message }
+    Finding {
+        check,
+        severity,
+        message,
+    }
 }
 
 const fn good(check: &'static str, message: String) -> Finding {

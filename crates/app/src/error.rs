@@ -68,13 +68,19 @@ pub enum VaultError {
 impl VaultError {
     /// An [`VaultError::Invalid`].
     pub fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
-        Self::Invalid { field, reason: reason.into() }
+        Self::Invalid {
+            field,
+            reason: reason.into(),
+        }
     }
 
     /// Whether another process got there first, so that deciding again may succeed.
     #[must_use]
     pub const fn is_conflict(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Conflict { .. } | StoreError::EpochClosed(_)))
+        matches!(
+            self,
+            Self::Store(StoreError::Conflict { .. } | StoreError::EpochClosed(_))
+        )
     }
 }
 

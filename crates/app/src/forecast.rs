@@ -39,8 +39,10 @@ impl Vault {
     pub async fn warnings(&self, sid: &AccountSid) -> Result<Vec<Warning>> {
         let now = self.now();
         let account = self.get_account(sid).await?;
-        let inventory =
-            Inventory { partitions: Vec::new(), recordings: self.recording_items(&account, now).await? };
+        let inventory = Inventory {
+            partitions: Vec::new(),
+            recordings: self.recording_items(&account, now).await?,
+        };
         let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
         Ok(warnings(&policies, &inventory, now, &|_| false))
     }
@@ -71,7 +73,10 @@ impl Vault {
 
     /// Everything an account has, as the planner sees it.
     pub(crate) async fn inventory(&self, account: &Account, now: TimeUs) -> Result<Inventory> {
-        let mut inventory = Inventory { recordings: self.recording_items(account, now).await?, ..Default::default() };
+        let mut inventory = Inventory {
+            recordings: self.recording_items(account, now).await?,
+            ..Default::default()
+        };
         for class in CLASSES {
             for row in self.catalog.list_partitions(&account.sid, class, all_days()).await? {
                 inventory.partitions.push(self.item_of(account, &row, now).await?);
@@ -82,7 +87,10 @@ impl Vault {
 
     async fn recording_items(&self, account: &Account, now: TimeUs) -> Result<Vec<RecordingItem>> {
         let mut items = Vec::new();
-        let mut query = RecordingQuery { limit: PAGE, ..RecordingQuery::default() };
+        let mut query = RecordingQuery {
+            limit: PAGE,
+            ..RecordingQuery::default()
+        };
         loop {
             let rows = self.catalog.list_recordings(&account.sid, &query).await?;
             let Some(last) = rows.last() else { return Ok(items) };
@@ -98,11 +106,16 @@ impl Vault {
     pub async fn usage(&self, sid: &AccountSid, class: Class) -> Result<(u64, u64)> {
         if class == Class::Recording {
             let days = self.catalog.list_recording_days(sid).await?;
-            return Ok(days.iter().fold((0, 0), |sum, day| (sum.0 + day.count, sum.1 + day.bytes)));
+            return Ok(days
+                .iter()
+                .fold((0, 0), |sum, day| (sum.0 + day.count, sum.1 + day.bytes)));
         }
         let rows = self.catalog.list_partitions(sid, class, all_days()).await?;
         Ok(rows.iter().fold((0, 0), |sum, row| {
-            (sum.0 + (row.loose_rows + row.sealed_rows).saturating_sub(row.tombstones), sum.1 + row.bytes)
+            (
+                sum.0 + (row.loose_rows + row.sealed_rows).saturating_sub(row.tombstones),
+                sum.1 + row.bytes,
+            )
         }))
     }
 }

@@ -59,11 +59,17 @@ impl Vault {
         let now = self.now();
         for (field, text) in [("matter", matter), ("reason", reason)] {
             if text.trim().is_empty() || text.len() > MAX_TEXT_BYTES {
-                return Err(VaultError::invalid(field, format!("expected 1 to {MAX_TEXT_BYTES} bytes of text")));
+                return Err(VaultError::invalid(
+                    field,
+                    format!("expected 1 to {MAX_TEXT_BYTES} bytes of text"),
+                ));
             }
         }
         if review_at <= now {
-            return Err(VaultError::invalid("review_at", "lies in the past; a hold is reviewed later"));
+            return Err(VaultError::invalid(
+                "review_at",
+                "lies in the past; a hold is reviewed later",
+            ));
         }
         match &scope {
             HoldScope::Records(sids) if sids.is_empty() || sids.len() > MAX_SIDS => {
@@ -75,8 +81,17 @@ impl Vault {
             _ => {}
         }
         let account = self.get_account(sid).await?;
-        let hold = Hold { id: HoldId(random_bytes()?), scope, placed_at: now, lifted_at: None, review_at };
-        let note = serde_json::to_vec(&Note { matter: matter.to_owned(), reason: reason.to_owned() });
+        let hold = Hold {
+            id: HoldId(random_bytes()?),
+            scope,
+            placed_at: now,
+            lifted_at: None,
+            review_at,
+        };
+        let note = serde_json::to_vec(&Note {
+            matter: matter.to_owned(),
+            reason: reason.to_owned(),
+        });
         let note = note.map_err(|error| VaultError::invalid("matter", error.to_string()))?;
         let row = HoldRow {
             account: account.sid.clone(),
@@ -97,12 +112,18 @@ impl Vault {
         let now = self.now();
         let account = self.get_account(sid).await?;
         let missing = VaultError::NotFound { what: "hold in force" };
-        let Some(mut rule) = account.holds.into_iter().find(|known| known.id == hold) else { return Err(missing) };
+        let Some(mut rule) = account.holds.into_iter().find(|known| known.id == hold) else {
+            return Err(missing);
+        };
         if rule.lifted_at.is_some() {
             return Err(missing);
         }
         rule.lifted_at = Some(now);
-        if self.catalog.lift_hold(sid, hold, &rule_json(&rule)?, now).await? { Ok(()) } else { Err(missing) }
+        if self.catalog.lift_hold(sid, hold, &rule_json(&rule)?, now).await? {
+            Ok(())
+        } else {
+            Err(missing)
+        }
     }
 
     /// Every hold of an account, lifted ones included, oldest first.
@@ -114,10 +135,14 @@ impl Vault {
         let rows = self.catalog.list_holds(sid).await?;
         let mut views = Vec::with_capacity(rows.len());
         for row in rows {
-            let Some(rule) = account.holds.iter().find(|rule| rule.id == row.hold) else { continue };
+            let Some(rule) = account.holds.iter().find(|rule| rule.id == row.hold) else {
+                continue;
+            };
             let note = envelope::open(&account.keys.notes, &row.hold.0, &row.note)?;
-            let note: Note = serde_json::from_slice(&note)
-                .map_err(|_| VaultError::Damaged { what: "hold", reason: "its note is not readable".to_owned() })?;
+            let note: Note = serde_json::from_slice(&note).map_err(|_| VaultError::Damaged {
+                what: "hold",
+                reason: "its note is not readable".to_owned(),
+            })?;
             views.push(HoldView {
                 hold: row.hold,
                 scope: rule.scope.clone(),

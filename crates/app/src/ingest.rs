@@ -104,7 +104,10 @@ impl Vault {
     /// As [`Vault::ingest`].
     pub async fn ingest_into(&self, account: &Account, records: &[Record]) -> Result<Vec<Taken>> {
         if records.len() > MAX_BATCH {
-            return Err(VaultError::invalid("records", format!("at most {MAX_BATCH} in one request")));
+            return Err(VaultError::invalid(
+                "records",
+                format!("at most {MAX_BATCH} in one request"),
+            ));
         }
         for _ in 0..ATTEMPTS {
             match self.try_ingest(account, records).await {
@@ -143,16 +146,28 @@ impl Vault {
                     }
                     continue;
                 }
-                let row = LooseRow { sid, at: record.at(), body: seal_loose(&loose, record)? };
+                let row = LooseRow {
+                    sid,
+                    at: record.at(),
+                    body: seal_loose(&loose, record)?,
+                };
                 rows.push((partition.reference(), row));
                 row_of.push(*index);
             }
         }
-        let new = if rows.is_empty() { Vec::new() } else { self.catalog.append_loose(now, &rows).await? };
+        let new = if rows.is_empty() {
+            Vec::new()
+        } else {
+            self.catalog.append_loose(now, &rows).await?
+        };
         for (index, is_new) in row_of.into_iter().zip(new) {
             if let (Some(answer), Some(record)) = (answers.get_mut(index), records.get(index)) {
                 let sid = record.sid();
-                *answer = Some(if is_new { Taken::New { sid } } else { Taken::Known { sid } });
+                *answer = Some(if is_new {
+                    Taken::New { sid }
+                } else {
+                    Taken::Known { sid }
+                });
             }
         }
         Ok(answers.into_iter().flatten().collect())
@@ -171,17 +186,32 @@ impl Vault {
             let partition = self.catalog.find_partition(&account.sid, *class, *day).await?;
             if partition.is_none() {
                 let (secret, key) = self.keys.make(&account.sid, KeyPurpose::Partition)?;
-                let reference =
-                    PartitionRef { account: account.sid.clone(), class: *class, day: *day, key: key.key };
+                let reference = PartitionRef {
+                    account: account.sid.clone(),
+                    class: *class,
+                    day: *day,
+                    key: key.key,
+                };
                 made.insert(key.key, secret);
                 missing.push((reference, key));
             }
             found.push(partition);
         }
-        let opened = if missing.is_empty() { Vec::new() } else { self.catalog.open_partitions(&missing).await? };
+        let opened = if missing.is_empty() {
+            Vec::new()
+        } else {
+            self.catalog.open_partitions(&missing).await?
+        };
         let mut opened = opened.into_iter();
-        let rows: Vec<PartitionRow> = found.into_iter().filter_map(|row| row.or_else(|| opened.next())).collect();
-        let foreign: Vec<KeyId> = rows.iter().map(|row| row.key).filter(|key| !made.contains_key(key)).collect();
+        let rows: Vec<PartitionRow> = found
+            .into_iter()
+            .filter_map(|row| row.or_else(|| opened.next()))
+            .collect();
+        let foreign: Vec<KeyId> = rows
+            .iter()
+            .map(|row| row.key)
+            .filter(|key| !made.contains_key(key))
+            .collect();
         if !foreign.is_empty() {
             made.extend(self.keys.find_all(&account.sid, &foreign).await?);
         }
@@ -213,8 +243,10 @@ pub(crate) fn open_loose(partition: &SecretKey, rows: &[LooseRow]) -> Result<Vec
     rows.iter()
         .map(|row| {
             let json = zeroize::Zeroizing::new(loose.open(&row.sid.0, &row.body)?);
-            serde_json::from_slice(&json)
-                .map_err(|_| VaultError::Damaged { what: "loose row", reason: "not a record".to_owned() })
+            serde_json::from_slice(&json).map_err(|_| VaultError::Damaged {
+                what: "loose row",
+                reason: "not a record".to_owned(),
+            })
         })
         .collect()
 }

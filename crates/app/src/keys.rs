@@ -93,10 +93,18 @@ impl KeyRing {
         let rows = self.catalog.list_epochs().await?;
         let mut epochs = BTreeMap::new();
         for row in rows {
-            let known = self.epochs.read().unwrap_or_else(PoisonError::into_inner).get(&row.epoch).cloned();
+            let known = self
+                .epochs
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&row.epoch)
+                .cloned();
             let key = match known {
                 Some(key) => key,
-                None => match self.provider.unwrap(Root::Epoch(row.epoch), &self.epoch_context(row.epoch), &row.wrapped) {
+                None => match self
+                    .provider
+                    .unwrap(Root::Epoch(row.epoch), &self.epoch_context(row.epoch), &row.wrapped)
+                {
                     Ok(bytes) => SecretKey::from_slice(&bytes)?,
                     Err(ProviderError::UnknownEpoch(_)) => continue,
                     Err(error) => return Err(error.into()),
@@ -122,7 +130,11 @@ impl KeyRing {
     }
 
     fn find_epoch(&self, epoch: u64) -> Option<SecretKey> {
-        self.epochs.read().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned()
+        self.epochs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&epoch)
+            .cloned()
     }
 
     fn newest_epoch(&self) -> Option<(u64, SecretKey)> {
@@ -156,7 +168,11 @@ impl KeyRing {
     pub fn wrap_again(&self, row: &KeyRow, secret: &SecretKey) -> Result<KeyRow> {
         let (epoch, epoch_key) = self.newest_epoch().ok_or_else(no_epoch)?;
         let wrapped = wrap_key(&epoch_key, &self.key_context(row), secret)?;
-        Ok(KeyRow { epoch, wrapped, ..row.clone() })
+        Ok(KeyRow {
+            epoch,
+            wrapped,
+            ..row.clone()
+        })
     }
 
     /// Unwraps a data key, or finds that its epoch was destroyed.
@@ -206,7 +222,10 @@ impl KeyRing {
         if let Some(keys) = self.accounts.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(keys));
         }
-        let secret = self.find(account, key).await?.ok_or(VaultError::NotFound { what: "account" })?;
+        let secret = self
+            .find(account, key)
+            .await?
+            .ok_or(VaultError::NotFound { what: "account" })?;
         let keys = Arc::new(AccountKeys {
             blind: BlindIndex::new(secret.derive(b"blind-index")),
             notes: secret.derive(b"notes"),
@@ -221,7 +240,10 @@ impl KeyRing {
 
     /// Forgets an account's key in memory, when the account goes.
     pub fn forget_account(&self, key: KeyId) {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.accounts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
     }
 
     /// Begins, re-wraps and destroys epochs as the purge deadline asks (spec 5.1). Each step may be repeated after a
@@ -236,7 +258,11 @@ impl KeyRing {
             let rows = self.catalog.list_epochs().await?;
             let items: Vec<_> = rows
                 .iter()
-                .map(|row| EpochItem { epoch: row.epoch, created_at: row.created_at, live_keys: row.live_keys })
+                .map(|row| EpochItem {
+                    epoch: row.epoch,
+                    created_at: row.created_at,
+                    live_keys: row.live_keys,
+                })
                 .collect();
             let steps = plan_epochs(&items, now, purge);
             let Some(step) = steps.into_iter().next() else { break };
@@ -247,7 +273,10 @@ impl KeyRing {
                 }
                 EpochStep::Rewrap { from, to } => report.rewrapped += self.execute_rewrap(from, to).await?,
                 EpochStep::Destroy { epoch } => {
-                    let created_at = rows.iter().find(|row| row.epoch == epoch).map_or(now, |row| row.created_at);
+                    let created_at = rows
+                        .iter()
+                        .find(|row| row.epoch == epoch)
+                        .map_or(now, |row| row.created_at);
                     self.execute_destroy(epoch, created_at, now).await?;
                     report.destroyed += 1;
                 }
@@ -257,11 +286,38 @@ impl KeyRing {
         Ok(report)
     }
 
+    /// Begins an epoch now and moves every living key into it: rotation as a command. Older epochs end when their time
+    /// is over, so that backups stay restorable as long as they would have been.
+    ///
+    /// # Errors
+    /// As [`KeyRing::tick`].
+    pub async fn rotate(&self, now: TimeUs) -> Result<EpochReport> {
+        let old = self.catalog.list_epochs().await?;
+        let to = old.last().map_or(1, |row| row.epoch + 1);
+        self.execute_create(to, now).await?;
+        let mut report = EpochReport {
+            created: 1,
+            ..EpochReport::default()
+        };
+        for row in old {
+            report.rewrapped += self.execute_rewrap(row.epoch, to).await?;
+        }
+        Ok(report)
+    }
+
     async fn execute_create(&self, epoch: u64, now: TimeUs) -> Result<()> {
         self.provider.create_epoch_root(epoch)?;
         let key = SecretKey::generate()?;
-        let wrapped = self.provider.wrap(Root::Epoch(epoch), &self.epoch_context(epoch), key.expose())?;
-        let row = EpochRow { epoch, created_at: now, wrapped, open: true, live_keys: 0 };
+        let wrapped = self
+            .provider
+            .wrap(Root::Epoch(epoch), &self.epoch_context(epoch), key.expose())?;
+        let row = EpochRow {
+            epoch,
+            created_at: now,
+            wrapped,
+            open: true,
+            live_keys: 0,
+        };
         match self.catalog.insert_epoch(&row).await {
             Ok(()) | Err(StoreError::Conflict { .. }) => self.load().await,
             Err(error) => Err(error.into()),
@@ -289,16 +345,28 @@ impl KeyRing {
                     reason: format!("the root of epoch {from} is gone while keys are wrapped in it"),
                 })?;
                 let context = self.key_context(&row);
-                wrapped.push(KeyRow { epoch: to, wrapped: wrap_key(&newest_key, &context, &secret)?, ..row });
+                wrapped.push(KeyRow {
+                    epoch: to,
+                    wrapped: wrap_key(&newest_key, &context, &secret)?,
+                    ..row
+                });
             }
             moved += self.catalog.rewrap(from, &wrapped).await?;
         }
     }
 
     async fn execute_destroy(&self, epoch: u64, created_at: TimeUs, now: TimeUs) -> Result<()> {
-        self.epochs.write().unwrap_or_else(PoisonError::into_inner).remove(&epoch);
+        self.epochs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&epoch);
         self.provider.destroy_epoch_root(epoch)?;
-        let end = EpochEnd { region: self.region.clone(), epoch, created_at, at: now };
+        let end = EpochEnd {
+            region: self.region.clone(),
+            epoch,
+            created_at,
+            at: now,
+        };
         let body = LeafBody::Epoch(end.clone()).to_json().into_bytes();
         let mut ends = self.epoch_ends().await?;
         ends.retain(|known| known.epoch != epoch);
@@ -307,7 +375,16 @@ impl KeyRing {
         ends.drain(..surplus);
         let json = serde_json::to_vec(&ends).unwrap_or_default();
         self.catalog.put_value(EPOCH_ENDS, &json).await?;
-        Ok(self.catalog.delete_epoch(epoch, &NewLeaf { body, statement: String::new() }).await?)
+        Ok(self
+            .catalog
+            .delete_epoch(
+                epoch,
+                &NewLeaf {
+                    body,
+                    statement: String::new(),
+                },
+            )
+            .await?)
     }
 
     /// The ends of the latest epochs, oldest first.
@@ -315,9 +392,13 @@ impl KeyRing {
     /// # Errors
     /// Those of the catalog.
     pub async fn epoch_ends(&self) -> Result<Vec<EpochEnd>> {
-        let Some(json) = self.catalog.find_value(EPOCH_ENDS).await? else { return Ok(Vec::new()) };
-        serde_json::from_slice(&json)
-            .map_err(|_| VaultError::Damaged { what: "catalog", reason: "the epochs' ends are not readable".to_owned() })
+        let Some(json) = self.catalog.find_value(EPOCH_ENDS).await? else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_slice(&json).map_err(|_| VaultError::Damaged {
+            what: "catalog",
+            reason: "the epochs' ends are not readable".to_owned(),
+        })
     }
 
     /// Removes roots that no epoch uses: a crash came between making the root and writing the epoch.
@@ -335,5 +416,8 @@ impl KeyRing {
 }
 
 fn no_epoch() -> VaultError {
-    VaultError::Damaged { what: "key ring", reason: "there is no key epoch".to_owned() }
+    VaultError::Damaged {
+        what: "key ring",
+        reason: "there is no key epoch".to_owned(),
+    }
 }

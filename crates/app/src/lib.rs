@@ -4,6 +4,7 @@
 //! work is [`Vault::tick`]; nothing here sleeps, spawns or reads the time by itself.
 
 pub mod account;
+pub mod assembly;
 pub mod audio;
 pub mod backup;
 pub mod bulk;
@@ -24,6 +25,10 @@ pub mod recording;
 pub mod segment;
 pub mod tick;
 pub mod vault;
+
+pub use callvault_core as core;
+pub use callvault_seal as seal;
+pub use callvault_store as store;
 
 pub use clock::{Clock, ManualClock};
 pub use error::{Result, VaultError};

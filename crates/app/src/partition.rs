@@ -49,7 +49,11 @@ struct Kept {
 
 impl SegmentCache {
     fn get(&self, segment: ObjectId) -> Option<Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&segment).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&segment)
+            .cloned()
     }
 
     fn keep(&self, segment: ObjectId, kept: Kept) {
@@ -86,12 +90,19 @@ struct StoredObject {
 #[async_trait]
 impl RangeRead for StoredObject {
     async fn len_bytes(&self) -> std::result::Result<u64, SegmentError> {
-        let size = self.objects.find_size(&self.name).await.map_err(|error| SegmentError::Fetch(Box::new(error)))?;
+        let size = self
+            .objects
+            .find_size(&self.name)
+            .await
+            .map_err(|error| SegmentError::Fetch(Box::new(error)))?;
         size.ok_or(SegmentError::Damaged("its object is missing"))
     }
 
     async fn read(&self, range: Range<u64>) -> std::result::Result<Bytes, SegmentError> {
-        self.objects.get_range(&self.name, range).await.map_err(|error| SegmentError::Fetch(Box::new(error)))
+        self.objects
+            .get_range(&self.name, range)
+            .await
+            .map_err(|error| SegmentError::Fetch(Box::new(error)))
     }
 }
 
@@ -100,14 +111,19 @@ impl From<SegmentError> for VaultError {
         match error {
             SegmentError::Fetch(source) => match source.downcast::<callvault_store::StoreError>() {
                 Ok(store) => Self::Store(*store),
-                Err(other) => Self::Damaged { what: "segment", reason: other.to_string() },
+                Err(other) => Self::Damaged {
+                    what: "segment",
+                    reason: other.to_string(),
+                },
             },
             SegmentError::Seal(error) => Self::Seal(error),
-            other => Self::Damaged { what: "segment", reason: other.to_string() },
+            other => Self::Damaged {
+                what: "segment",
+                reason: other.to_string(),
+            },
         }
     }
 }
-
 
 impl Vault {
     /// A segment's reader.
@@ -127,7 +143,15 @@ impl Vault {
         let reader = SegmentReader::open_parquet(source, secret, row.segment.0).await?;
         if let Some(footer) = reader.footer() {
             let (account, key) = (partition.account.clone(), partition.key);
-            self.segments.keep(row.segment, Kept { account, partition: key, footer, fence: None });
+            self.segments.keep(
+                row.segment,
+                Kept {
+                    account,
+                    partition: key,
+                    footer,
+                    fence: None,
+                },
+            );
         }
         Ok(reader)
     }
@@ -150,13 +174,22 @@ impl Vault {
         }
         let locator = Locator::open(source, secret, row.segment.0).await?;
         if let Some(kept) = kept {
-            self.segments.keep(row.segment, Kept { fence: Some(locator.fence()), ..kept });
+            self.segments.keep(
+                row.segment,
+                Kept {
+                    fence: Some(locator.fence()),
+                    ..kept
+                },
+            );
         }
         Ok(locator)
     }
 
     fn stored(&self, name: String) -> Arc<dyn RangeRead> {
-        Arc::new(StoredObject { objects: Arc::clone(&self.objects), name })
+        Arc::new(StoredObject {
+            objects: Arc::clone(&self.objects),
+            name,
+        })
     }
 
     /// The key of a partition.
@@ -171,11 +204,19 @@ impl Vault {
         _account: &Account,
         row: &PartitionRow,
     ) -> Result<(Option<SecretKey>, Vec<Record>)> {
-        let Some(secret) = self.partition_key(row).await? else { return Ok((None, Vec::new())) };
+        let Some(secret) = self.partition_key(row).await? else {
+            return Ok((None, Vec::new()));
+        };
         let partition = row.reference();
         let hidden: HashSet<Sid> = match row.tombstones {
             0 => HashSet::new(),
-            _ => self.catalog.list_tombstones(&partition).await?.into_iter().map(|tombstone| tombstone.sid).collect(),
+            _ => self
+                .catalog
+                .list_tombstones(&partition)
+                .await?
+                .into_iter()
+                .map(|tombstone| tombstone.sid)
+                .collect(),
         };
         let mut records = open_loose(&secret, &self.catalog.list_loose(&partition).await?)?;
         for segment in self.catalog.list_segments(&partition).await? {
@@ -213,7 +254,11 @@ impl Vault {
                 }
             } else {
                 let all = reader.read_between(TimeUs(i64::MIN)..TimeUs::NEVER).await?;
-                known.extend(all.into_iter().filter(|record| wanted.contains(&record.sid())).map(|r| (r.sid(), r)));
+                known.extend(
+                    all.into_iter()
+                        .filter(|record| wanted.contains(&record.sid()))
+                        .map(|r| (r.sid(), r)),
+                );
             }
         }
         Ok(known)
@@ -257,9 +302,17 @@ impl Vault {
             packed: None,
         };
         match encoded.kind {
-            SegmentKind::Packed => row.packed = Some(Packed { body: encoded.bytes, locator: encoded.locator }),
+            SegmentKind::Packed => {
+                row.packed = Some(Packed {
+                    body: encoded.bytes,
+                    locator: encoded.locator,
+                })
+            }
             SegmentKind::Parquet => {
-                let names = [object_names::segment(&account.sid, id), object_names::locator(&account.sid, id)];
+                let names = [
+                    object_names::segment(&account.sid, id),
+                    object_names::locator(&account.sid, id),
+                ];
                 self.catalog.stage_objects(&names, self.now()).await?;
                 let [body, locator] = &names;
                 futures::try_join!(
@@ -274,7 +327,9 @@ impl Vault {
     /// Seals a partition's loose rows into a segment; with `merge`, its segments too become one.
     pub(crate) async fn seal_partition(&self, account: &Account, row: &PartitionRow, merge: bool) -> Result<()> {
         let partition = row.reference();
-        let Some(secret) = self.partition_key(row).await? else { return Ok(()) };
+        let Some(secret) = self.partition_key(row).await? else {
+            return Ok(());
+        };
         let loose = self.catalog.list_loose(&partition).await?;
         let mut records = open_loose(&secret, &loose)?;
         let mut remove_segments = Vec::new();
@@ -337,7 +392,13 @@ impl Vault {
             false => vec![self.write_segment(account, &new_secret, records).await?],
         };
         let span = Some((row.day.start(), TimeUs(row.day.end().0 - 1)));
-        let said = Said { class: Some(row.class), cause, records: gone, span, at: now };
+        let said = Said {
+            class: Some(row.class),
+            cause,
+            records: gone,
+            span,
+            at: now,
+        };
         let commit = RewriteCommit {
             partition: row.reference(),
             expected_version: row.version,

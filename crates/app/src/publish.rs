@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use callvault_core::TimeUs;
 use callvault_seal::log::{
-    Checkpoint, Hash, LogError, TilePath, TileReader, TlogProof, encode_bundle, entry_bundle_path, grow, leaf_hash, prove_consistency, prove_inclusion,
+    Checkpoint, Hash, LogError, TilePath, TileReader, TlogProof, encode_bundle, entry_bundle_path, grow, leaf_hash,
+    prove_consistency, prove_inclusion,
 };
 use callvault_store::{Objects, StoreError};
 
@@ -40,31 +41,38 @@ pub fn log_object(path: &str) -> String {
     format!("log/{path}")
 }
 
+/// Gives a tile's bytes, nothing when there is no such tile, or the error that it has to be fetched first.
+type Fetch<'a> = &'a dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError>;
+
 /// Reads tiles from an object store that is asynchronous for computations that are not: a computation that lacks a
 /// tile says so, the tile is fetched, and the computation runs again. A proof needs a tile or two a level.
 pub(crate) async fn with_tiles<T>(
     objects: &dyn Objects,
     size: u64,
-    compute: impl Fn(&TileReader<&dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError>>) -> std::result::Result<T, LogError>,
+    compute: impl Fn(&TileReader<Fetch<'_>>) -> std::result::Result<T, LogError>,
 ) -> Result<T> {
     let mut tiles: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut absent = BTreeSet::new();
     loop {
-        let wanted = RefCell::new(None);
-        let fetch = |path: &TilePath| {
-            let name = path.to_string();
-            if let Some(bytes) = tiles.get(&name) {
-                return Ok(Some(bytes.clone()));
-            }
-            if absent.contains(&name) {
-                return Ok(None);
-            }
-            *wanted.borrow_mut() = Some(name.clone());
-            Err(LogError::Missing(name))
+        // What computes is gone before anything waits: it cannot move between threads.
+        let (outcome, wanted) = {
+            let wanted = RefCell::new(None);
+            let fetch = |path: &TilePath| {
+                let name = path.to_string();
+                if let Some(bytes) = tiles.get(&name) {
+                    return Ok(Some(bytes.clone()));
+                }
+                if absent.contains(&name) {
+                    return Ok(None);
+                }
+                *wanted.borrow_mut() = Some(name.clone());
+                Err(LogError::Missing(name))
+            };
+            let fetch: Fetch<'_> = &fetch;
+            let outcome = compute(&TileReader::new(size, fetch));
+            (outcome, wanted.into_inner())
         };
-        let fetch: &dyn Fn(&TilePath) -> std::result::Result<Option<Vec<u8>>, LogError> = &fetch;
-        let outcome = compute(&TileReader::new(size, fetch));
-        let Some(name) = wanted.into_inner() else { return Ok(outcome?) };
+        let Some(name) = wanted else { return Ok(outcome?) };
         match objects.get(&log_object(&name)).await {
             Ok(bytes) => _ = tiles.insert(name, bytes.to_vec()),
             Err(StoreError::NotFound { .. }) => _ = absent.insert(name),
@@ -78,7 +86,10 @@ pub(crate) async fn find_checkpoint(objects: &dyn Objects) -> Result<Option<Stri
     match objects.get(&log_object("checkpoint")).await {
         Ok(bytes) => String::from_utf8(bytes.to_vec())
             .map(Some)
-            .map_err(|_| VaultError::Damaged { what: "log", reason: "the checkpoint is no text".to_owned() }),
+            .map_err(|_| VaultError::Damaged {
+                what: "log",
+                reason: "the checkpoint is no text".to_owned(),
+            }),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -100,7 +111,12 @@ impl Vault {
             Some(note) => Ok(note),
             None => {
                 let origin = origin(&self.region);
-                Ok(Checkpoint { origin, size: 0, root: callvault_seal::log::empty_root() }.sign(&self.signer)?)
+                Ok(Checkpoint {
+                    origin,
+                    size: 0,
+                    root: callvault_seal::log::empty_root(),
+                }
+                .sign(&self.signer)?)
             }
         }
     }
@@ -111,13 +127,16 @@ impl Vault {
     /// [`VaultError::NotFound`] when there is none.
     pub async fn get_log_part(&self, path: &str) -> Result<Bytes> {
         let known = path == "checkpoint" || path.starts_with("tile/");
-        let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._".contains(&b)) && !path.contains("..");
-        if !known || !plain {
-            return Err(VaultError::NotFound { what: "part of the log" });
+        if !known || callvault_store::objects::check_name(&log_object(path)).is_err() {
+            return Err(VaultError::NotFound {
+                what: "part of the log",
+            });
         }
         match self.objects.get(&log_object(path)).await {
             Ok(bytes) => Ok(bytes),
-            Err(StoreError::NotFound { .. }) => Err(VaultError::NotFound { what: "part of the log" }),
+            Err(StoreError::NotFound { .. }) => Err(VaultError::NotFound {
+                what: "part of the log",
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -133,7 +152,10 @@ impl Vault {
 
     async fn published_size(&self) -> Result<u64> {
         Ok(match self.catalog.find_value(PUBLISHED).await? {
-            Some(bytes) => std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()).unwrap_or(0),
+            Some(bytes) => std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
             None => 0,
         })
     }
@@ -189,7 +211,10 @@ impl Vault {
         let leaves = self.catalog.list_leaves(first_bundle * BUNDLE_LEAVES..size).await?;
         let skip = usize::try_from(published - first_bundle * BUNDLE_LEAVES).unwrap_or(0);
         let hashes: Vec<Hash> = leaves.iter().skip(skip).map(|leaf| leaf_hash(leaf)).collect();
-        let growth = with_tiles(self.objects.as_ref(), published, |reader| grow(published, &hashes, reader)).await?;
+        let growth = with_tiles(self.objects.as_ref(), published, |reader| {
+            grow(published, &hashes, reader)
+        })
+        .await?;
         for (bundle, index) in leaves.chunks(256).zip(first_bundle..) {
             let width = u16::try_from(bundle.len()).unwrap_or(256);
             let name = log_object(&entry_bundle_path(index, width));
@@ -198,8 +223,14 @@ impl Vault {
         for (path, bytes) in growth.tiles {
             self.objects.put(&log_object(&path.to_string()), bytes.into()).await?;
         }
-        let checkpoint = Checkpoint { origin: origin(&self.region), size, root: growth.root };
-        self.objects.put(&log_object("checkpoint"), checkpoint.sign(&self.signer)?.into()).await?;
+        let checkpoint = Checkpoint {
+            origin: origin(&self.region),
+            size,
+            root: growth.root,
+        };
+        self.objects
+            .put(&log_object("checkpoint"), checkpoint.sign(&self.signer)?.into())
+            .await?;
         self.catalog.put_value(PUBLISHED, size.to_string().as_bytes()).await?;
         Ok(self.keys.provider().note_log_size(size)?)
     }
@@ -212,10 +243,21 @@ impl Vault {
         let checkpoint = self.get_checkpoint().await?;
         let size = Checkpoint::open(&checkpoint, self.signer.verifier_key())?.size;
         if index >= size {
-            return Err(VaultError::NotFound { what: "published log entry" });
+            return Err(VaultError::NotFound {
+                what: "published log entry",
+            });
         }
-        let hashes = with_tiles(self.objects.as_ref(), size, |reader| prove_inclusion(index, size, reader)).await?;
-        Ok(TlogProof { extra: None, index, hashes, checkpoint }.to_text())
+        let hashes = with_tiles(self.objects.as_ref(), size, |reader| {
+            prove_inclusion(index, size, reader)
+        })
+        .await?;
+        Ok(TlogProof {
+            extra: None,
+            index,
+            hashes,
+            checkpoint,
+        }
+        .to_text())
     }
 
     /// The proof that the log of size `new` continues the log of size `old` (RFC 6962, 2.1.2).

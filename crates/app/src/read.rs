@@ -55,7 +55,15 @@ pub struct Query<'a> {
 
 impl Default for Query<'_> {
     fn default() -> Self {
-        Self { from: None, to: None, number: None, filter: None, after: None, newest_first: true, limit: 50 }
+        Self {
+            from: None,
+            to: None,
+            number: None,
+            filter: None,
+            after: None,
+            newest_first: true,
+            limit: 50,
+        }
     }
 }
 
@@ -103,7 +111,9 @@ impl Vault {
     ) -> Result<Option<(PartitionRef, Record)>> {
         let mut seen = None;
         loop {
-            let Some(row) = self.catalog.find_partition(&account.sid, class, sid.day()).await? else { return Ok(None) };
+            let Some(row) = self.catalog.find_partition(&account.sid, class, sid.day()).await? else {
+                return Ok(None);
+            };
             let state = Some((row.key, row.version));
             let found = self.find_in(&row, sid).await;
             if seen == state || matches!(found, Ok(Some(_))) {
@@ -116,7 +126,9 @@ impl Vault {
     }
 
     async fn find_in(&self, row: &PartitionRow, sid: Sid) -> Result<Option<Record>> {
-        let Some(secret) = self.partition_key(row).await? else { return Ok(None) };
+        let Some(secret) = self.partition_key(row).await? else {
+            return Ok(None);
+        };
         let partition = row.reference();
         if row.tombstones > 0 && self.hidden(row).await?.contains(&sid) {
             return Ok(None);
@@ -146,7 +158,13 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Invalid`] for a limit outside 1 to [`MAX_PAGE`]; those of the stores.
-    pub async fn list_records(&self, sid: &AccountSid, class: Class, query: &Query<'_>, reader: Reader) -> Result<Page> {
+    pub async fn list_records(
+        &self,
+        sid: &AccountSid,
+        class: Class,
+        query: &Query<'_>,
+        reader: Reader,
+    ) -> Result<Page> {
         let account = self.get_account(sid).await?;
         self.list_records_of(&account, class, query, reader).await
     }
@@ -195,7 +213,10 @@ impl Vault {
             records.extend(self.read_window(account, partition, &window).await?);
             if records.len() > query.limit {
                 records.truncate(query.limit);
-                let next = records.last().map(|last| Cursor { at: last.at(), sid: last.sid() });
+                let next = records.last().map(|last| Cursor {
+                    at: last.at(),
+                    sid: last.sid(),
+                });
                 return Ok(Page { records, next });
             }
         }
@@ -227,9 +248,15 @@ impl Vault {
         row: &PartitionRow,
         window: &Window<'_>,
     ) -> Result<Option<Vec<Record>>> {
-        let Some(secret) = self.partition_key(row).await? else { return Ok(None) };
+        let Some(secret) = self.partition_key(row).await? else {
+            return Ok(None);
+        };
         let partition = row.reference();
-        let hidden = if row.tombstones > 0 { self.hidden(row).await? } else { HashSet::new() };
+        let hidden = if row.tombstones > 0 {
+            self.hidden(row).await?
+        } else {
+            HashSet::new()
+        };
         let listed = |record: &Record| !hidden.contains(&record.sid()) && window.lists(account, record);
         let mut records = Vec::new();
         if row.loose_rows > 0 {
@@ -239,7 +266,9 @@ impl Vault {
         if row.segments > 0 {
             for segment in self.catalog.list_segments(&partition).await? {
                 if segment.max_at >= window.from && segment.min_at < window.to {
-                    let found = self.read_segment(&partition, &secret, &segment, window, &listed).await?;
+                    let found = self
+                        .read_segment(&partition, &secret, &segment, window, &listed)
+                        .await?;
                     records.extend(found);
                 }
             }
@@ -270,7 +299,11 @@ impl Vault {
             records.retain(listed);
             return Ok(records);
         }
-        let order = if window.query.newest_first { Order::NewestFirst } else { Order::OldestFirst };
+        let order = if window.query.newest_first {
+            Order::NewestFirst
+        } else {
+            Order::OldestFirst
+        };
         let mut scan = reader.scan(window.from..window.to, order);
         let mut records = Vec::new();
         while let Some(batch) = scan.next_batch().await? {
@@ -288,12 +321,19 @@ impl Window<'_> {
         let query = self.query;
         let place = (record.at(), record.sid());
         let after = query.after.is_none_or(|cursor| {
-            if query.newest_first { place < (cursor.at, cursor.sid) } else { place > (cursor.at, cursor.sid) }
+            if query.newest_first {
+                place < (cursor.at, cursor.sid)
+            } else {
+                place > (cursor.at, cursor.sid)
+            }
         });
         after
             && record.at() >= self.from
             && record.at() < self.to
-            && query.number.as_ref().is_none_or(|number| record.parties().contains(&number))
+            && query
+                .number
+                .as_ref()
+                .is_none_or(|number| record.parties().contains(&number))
             && query.filter.is_none_or(|filter| filter(record))
             && is_readable(account, record, self.reader, self.now)
     }
@@ -317,5 +357,8 @@ fn is_readable(account: &Account, record: &Record, reader: Reader, now: TimeUs) 
         return true;
     }
     let parties = account.party_hashes(record);
-    may_read(access(&account.policy, &account.holds, &facts_of(record, &parties), now), reader)
+    may_read(
+        access(&account.policy, &account.holds, &facts_of(record, &parties), now),
+        reader,
+    )
 }

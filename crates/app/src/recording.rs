@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Ciphertext read from the object store at once when a recording is read whole. Small range reads of S3 stall.
-const READ_STEP_BYTES: u64 = 4 * 1024 * 1024;
+const READ_STEP_BYTES: u64 = 1024 * 1024;
 
 /// What is known of a recording before its audio comes.
 #[derive(Clone)]
@@ -85,6 +85,10 @@ impl Vault {
             return Err(VaultError::invalid("at", "lies in the future"));
         }
         account.check_keeping(Class::Recording, new.at, now)?;
+        if self.was_deleted(&account.sid, new.sid).await? {
+            let reason = "This recording was deleted; deleting is for good, and it is not taken in again.";
+            return Err(callvault_core::Refusal::new("deleted", reason).in_field("sid").into());
+        }
         if self.catalog.find_recording(&account.sid, new.sid).await?.is_some() {
             return Err(StoreError::Conflict { what: "recording" }.into());
         }
@@ -101,13 +105,26 @@ impl Vault {
             key: key.key,
             object,
             bytes: 0,
-            parties: [0, 1].map(|i| new.meta.parties.get(i).map_or([0; 16], |number| account.number_hash(number))),
+            parties: [0, 1].map(|i| {
+                new.meta
+                    .parties
+                    .get(i)
+                    .map_or([0; 16], |number| account.number_hash(number))
+            }),
             meta: envelope::seal(&secret.derive(b"callvault/recording-meta/v1"), &new.sid.0, &meta)?,
         };
         let cipher = Encryptor::new(&audio_key(&secret), &object.0, DEFAULT_SEGMENT_BYTES)?;
         self.catalog.stage_objects(std::slice::from_ref(&name), now).await?;
         let upload = self.objects.begin(&name).await?;
-        Ok(RecordingUpload { vault: self, row, key, secret, name, cipher, upload })
+        Ok(RecordingUpload {
+            vault: self,
+            row,
+            key,
+            secret,
+            name,
+            cipher,
+            upload,
+        })
     }
 
     /// Stores a whole recording.
@@ -135,7 +152,11 @@ impl Vault {
         let account = self.get_account(sid).await?;
         let row = self.find_readable(&account, recording, reader).await?;
         let row = row.ok_or(VaultError::NotFound { what: "recording" })?;
-        let secret = self.keys.find(sid, row.key).await?.ok_or(VaultError::NotFound { what: "recording" })?;
+        let secret = self
+            .keys
+            .find(sid, row.key)
+            .await?
+            .ok_or(VaultError::NotFound { what: "recording" })?;
         view_of(&account, &row, &secret)
     }
 
@@ -162,7 +183,9 @@ impl Vault {
             let secrets = self.keys.find_all(sid, &keys).await?;
             for row in &rows {
                 let readable = may_read(access(&account.policy, &account.holds, &facts_of(row), now), reader);
-                let Some(secret) = secrets.get(&row.key).filter(|_| readable) else { continue };
+                let Some(secret) = secrets.get(&row.key).filter(|_| readable) else {
+                    continue;
+                };
                 if views.len() == want {
                     return Ok((views, query.after));
                 }
@@ -191,31 +214,57 @@ impl Vault {
         let account = self.get_account(sid).await?;
         let row = self.find_readable(&account, recording, reader).await?;
         let row = row.ok_or(VaultError::NotFound { what: "recording" })?;
-        let secret = self.keys.find(sid, row.key).await?.ok_or(VaultError::NotFound { what: "recording" })?;
+        let secret = self
+            .keys
+            .find(sid, row.key)
+            .await?
+            .ok_or(VaultError::NotFound { what: "recording" })?;
         let name = object_names::recording(sid, row.object);
         let layout = Layout::of_plaintext(row.bytes, DEFAULT_SEGMENT_BYTES)?;
         let range = range.start.min(row.bytes)..range.end.min(row.bytes);
         let header = self.objects.get_range(&name, 0..HEADER_BYTES as u64).await?;
-        let cipher =
-            Decryptor::new(&audio_key(&secret), &row.object.0, &header, layout.ciphertext_bytes(), DEFAULT_SEGMENT_BYTES)?;
-        let objects = std::sync::Arc::clone(&self.objects);
-        let state = (objects, name, cipher, range);
-        Ok(futures::stream::try_unfold(state, |(objects, name, cipher, range)| async move {
-            if range.start >= range.end {
-                return Ok(None);
-            }
-            let piece = range.start..range.end.min(range.start.saturating_add(READ_STEP_BYTES));
-            let fetch = cipher.layout().plan_fetch(piece.clone())?;
-            let sealed = objects.get_range(&name, fetch.ciphertext.clone()).await?;
-            if sealed.len() as u64 != fetch.ciphertext.end - fetch.ciphertext.start {
-                return Err(VaultError::Damaged { what: "recording", reason: "its object is cut short".to_owned() });
-            }
-            let plain = Bytes::from(cipher.open_range(fetch.first_segment, &sealed)?);
-            if fetch.keep.end > plain.len() {
-                return Err(VaultError::Damaged { what: "recording", reason: "its object is cut short".to_owned() });
-            }
-            Ok(Some((plain.slice(fetch.keep), (objects, name, cipher, piece.end..range.end))))
-        }))
+        let cipher = Decryptor::new(
+            &audio_key(&secret),
+            &row.object.0,
+            &header,
+            layout.ciphertext_bytes(),
+            DEFAULT_SEGMENT_BYTES,
+        )?;
+        let (objects, catalog) = (
+            std::sync::Arc::clone(&self.objects),
+            std::sync::Arc::clone(&self.catalog),
+        );
+        let source = (objects, catalog, name, sid.clone(), row.key);
+        Ok(futures::stream::try_unfold(
+            (source, cipher, range),
+            |(source, cipher, range)| async move {
+                if range.start >= range.end {
+                    return Ok(None);
+                }
+                let (objects, catalog, name, account, key) = &source;
+                // Deleted while it is read: what was not read yet is not given.
+                if catalog.find_keys(account, &[*key]).await?.is_empty() {
+                    return Err(VaultError::NotFound { what: "recording" });
+                }
+                let piece = range.start..range.end.min(range.start.saturating_add(READ_STEP_BYTES));
+                let fetch = cipher.layout().plan_fetch(piece.clone())?;
+                let sealed = objects.get_range(name, fetch.ciphertext.clone()).await?;
+                if sealed.len() as u64 != fetch.ciphertext.end - fetch.ciphertext.start {
+                    return Err(VaultError::Damaged {
+                        what: "recording",
+                        reason: "its object is cut short".to_owned(),
+                    });
+                }
+                let plain = Bytes::from(cipher.open_range(fetch.first_segment, &sealed)?);
+                if fetch.keep.end > plain.len() {
+                    return Err(VaultError::Damaged {
+                        what: "recording",
+                        reason: "its object is cut short".to_owned(),
+                    });
+                }
+                Ok(Some((plain.slice(fetch.keep), (source, cipher, piece.end..range.end))))
+            },
+        ))
     }
 }
 
@@ -241,7 +290,15 @@ impl RecordingUpload<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] when there is one of this SID; those of the stores.
     pub async fn finish(self) -> Result<Sid> {
-        let Self { vault, row, mut key, secret, name: _, cipher, mut upload } = self;
+        let Self {
+            vault,
+            row,
+            mut key,
+            secret,
+            name: _,
+            cipher,
+            mut upload,
+        } = self;
         let mut rest = Vec::new();
         cipher.finish(&mut rest)?;
         upload.write(rest.into()).await?;
@@ -275,8 +332,10 @@ fn audio_key(secret: &SecretKey) -> SecretKey {
 
 fn view_of(account: &Account, row: &RecordingRow, secret: &SecretKey) -> Result<RecordingView> {
     let meta = envelope::open(&secret.derive(b"callvault/recording-meta/v1"), &row.sid.0, &row.meta)?;
-    let meta: RecordingMeta = serde_json::from_slice(&meta)
-        .map_err(|_| VaultError::Damaged { what: "recording", reason: "its description is not readable".to_owned() })?;
+    let meta: RecordingMeta = serde_json::from_slice(&meta).map_err(|_| VaultError::Damaged {
+        what: "recording",
+        reason: "its description is not readable".to_owned(),
+    })?;
     Ok(RecordingView {
         sid: row.sid,
         call_sid: row.call_sid,

@@ -31,6 +31,7 @@ const REMOVALS: usize = 8;
 /// An object that nobody committed is removed after this long.
 const STAGED_FOR_S: i64 = 86_400;
 const SWEPT: &str = "recordings-swept";
+const COMPACTED: &str = "compacted-before-epoch";
 
 /// What one tick did.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -111,14 +112,41 @@ impl Vault {
         let published = self.publish().await;
         report.log_size = report.note("transparency log", published).unwrap_or_default();
         self.tick_purge(now, &mut report).await;
+        let compacted = self.tick_compaction().await;
+        report.note("compaction", compacted);
         report
+    }
+
+    /// Leaves no deleted row behind in the catalog's files when a key epoch is over: backups cannot be opened any more
+    /// by then, and the files must not be worse (spec 5.1). Tried again until it is done.
+    async fn tick_compaction(&self) -> Result<()> {
+        let oldest = self
+            .catalog
+            .list_epochs()
+            .await?
+            .first()
+            .map_or(0, |row| row.epoch)
+            .to_string();
+        if self
+            .catalog
+            .find_value(COMPACTED)
+            .await?
+            .is_none_or(|done| done != oldest.as_bytes())
+        {
+            self.catalog.compact().await?;
+            self.catalog.put_value(COMPACTED, oldest.as_bytes()).await?;
+        }
+        Ok(())
     }
 
     /// Forgets the opened segments of keys that another process destroyed.
     async fn evict_destroyed(&self) -> Result<()> {
         for (account, keys) in self.segments.partitions() {
             let there = self.catalog.find_keys(&account, &keys).await?;
-            let gone: Vec<KeyId> = keys.into_iter().filter(|key| there.iter().all(|row| row.key != *key)).collect();
+            let gone: Vec<KeyId> = keys
+                .into_iter()
+                .filter(|key| there.iter().all(|row| row.key != *key))
+                .collect();
             self.segments.forget(&gone);
         }
         Ok(())
@@ -127,7 +155,9 @@ impl Vault {
     async fn tick_partitions(&self, now: TimeUs, report: &mut TickReport) -> Result<()> {
         let mut stuck: BTreeSet<KeyId> = BTreeSet::new();
         loop {
-            let mut rows = self.list_due_partitions(now, PAGE.saturating_add(u32::try_from(stuck.len()).unwrap_or(PAGE))).await?;
+            let mut rows = self
+                .list_due_partitions(now, PAGE.saturating_add(u32::try_from(stuck.len()).unwrap_or(PAGE)))
+                .await?;
             rows.retain(|row| !stuck.contains(&row.key));
             if rows.is_empty() {
                 break;
@@ -140,14 +170,18 @@ impl Vault {
             }
             for (sid, rows) in by_account {
                 let account = self.get_account(&sid).await;
-                let Some(account) = report.note("account", account) else { continue };
+                let Some(account) = report.note("account", account) else {
+                    continue;
+                };
                 let done = self.tick_account(&account, &rows, now, report).await;
                 report.note("partitions of an account", done);
             }
         }
         for class in CLASSES {
             let next = self.last_lapsed_day(class, now).plus(1);
-            let until = self.region_policy().kept_until(class, TimeUs(next.end().0 - 1), next.start());
+            let until = self
+                .region_policy()
+                .kept_until(class, TimeUs(next.end().0 - 1), next.start());
             report.wake(Some(until).filter(|until| *until != TimeUs::NEVER));
         }
         Ok(())
@@ -205,7 +239,9 @@ impl Vault {
         report.wake(next_due_at);
         let mut shreds: BTreeMap<(Class, Cause), Vec<PartitionRow>> = BTreeMap::new();
         for step in steps {
-            let Some(row) = rows.iter().find(|row| row.key == key_of(&step)) else { continue };
+            let Some(row) = rows.iter().find(|row| row.key == key_of(&step)) else {
+                continue;
+            };
             match step.action {
                 Action::ShredPartition { class, .. } => {
                     let cause = step.reason.cause().unwrap_or(Cause::Term);
@@ -218,7 +254,13 @@ impl Vault {
                         report.rewritten += 1;
                         if records > 0 {
                             let (account, class) = (account.sid.clone(), row.class);
-                            report.shredded.push(Shredded { account, class, cause, records, log_index });
+                            report.shredded.push(Shredded {
+                                account,
+                                class,
+                                cause,
+                                records,
+                                log_index,
+                            });
                         }
                     }
                 }
@@ -235,7 +277,13 @@ impl Vault {
                 let records = doomed.records;
                 let done = self.shred(&account.sid, Some(class), cause, doomed, now).await;
                 if let Some(log_index) = report.note("shred", done) {
-                    report.shredded.push(Shredded { account: account.sid.clone(), class, cause, records, log_index });
+                    report.shredded.push(Shredded {
+                        account: account.sid.clone(),
+                        class,
+                        cause,
+                        records,
+                        log_index,
+                    });
                 }
             }
         }
@@ -287,7 +335,11 @@ impl Vault {
             if is_held(&account.policy, &account.holds, &facts, now) {
                 held += 1;
             } else {
-                let lifted = account.holds.iter().filter(|hold| hold.matches(&facts)).filter_map(|hold| hold.lifted_at);
+                let lifted = account
+                    .holds
+                    .iter()
+                    .filter(|hold| hold.matches(&facts))
+                    .filter_map(|hold| hold.lifted_at);
                 released = released.max(lifted.max());
             }
         }
@@ -303,12 +355,18 @@ impl Vault {
         let account = self.get_account(sid).await?;
         let mark = format!("{SWEPT}/{sid}");
         let since = match self.catalog.find_value(&mark).await? {
-            Some(bytes) => std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()).map_or(TimeUs(0), TimeUs),
+            Some(bytes) => std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .map_or(TimeUs(0), TimeUs),
             None => TimeUs(0),
         };
         let (cutoff, settled) = cutoff_of(&account.policy, since, now);
         let mut shredded = Vec::new();
-        let mut query = RecordingQuery { limit: PAGE, ..RecordingQuery::default() };
+        let mut query = RecordingQuery {
+            limit: PAGE,
+            ..RecordingQuery::default()
+        };
         let mut next = None;
         loop {
             let rows = self.catalog.list_recordings(sid, &query).await?;
@@ -324,7 +382,13 @@ impl Vault {
                 }
                 for (chunk, log_index) in rows.chunks(KEYS_A_LEAF).zip(done?) {
                     let (account, records) = (sid.clone(), chunk.len() as u64);
-                    shredded.push(Shredded { account, class: Class::Recording, cause, records, log_index });
+                    shredded.push(Shredded {
+                        account,
+                        class: Class::Recording,
+                        cause,
+                        records,
+                        log_index,
+                    });
                 }
             }
             if past || (rows.len() as u32) < PAGE {
@@ -340,9 +404,12 @@ impl Vault {
     async fn tick_purge(&self, now: TimeUs, report: &mut TickReport) {
         loop {
             let rows = self.catalog.list_garbage(PAGE).await;
-            let Some(rows) = report.note("garbage", rows.map_err(VaultError::from)) else { return };
+            let Some(rows) = report.note("garbage", rows.map_err(VaultError::from)) else {
+                return;
+            };
             let mut removed = Vec::new();
-            let mut removals = stream::iter(&rows)
+            let seen = rows.len();
+            let mut removals = stream::iter(rows)
                 .map(|row| async move {
                     let done = match &row.what {
                         Garbage::Object(name) => self.objects.delete(name).await.map(|()| true),
@@ -359,7 +426,7 @@ impl Vault {
             drop(removals);
             report.purged += removed.len() as u64;
             let dropped = self.catalog.drop_garbage(&removed, now).await.map_err(VaultError::from);
-            if report.note("garbage", dropped).is_none() || removed.len() < rows.len() || rows.is_empty() {
+            if report.note("garbage", dropped).is_none() || removed.len() < seen || seen == 0 {
                 break;
             }
         }
@@ -367,7 +434,11 @@ impl Vault {
         report.note("unfinished objects", unstaged);
     }
 
-    async fn purge_rows(&self, account: &AccountSid, key: KeyId) -> std::result::Result<bool, callvault_store::StoreError> {
+    async fn purge_rows(
+        &self,
+        account: &AccountSid,
+        key: KeyId,
+    ) -> std::result::Result<bool, callvault_store::StoreError> {
         while !self.catalog.purge_rows(account, key, PAGE).await? {}
         Ok(true)
     }
@@ -379,7 +450,11 @@ impl Vault {
         for name in &names {
             self.objects.delete(name).await?;
         }
-        if names.is_empty() { Ok(()) } else { Ok(self.catalog.unstage_objects(&names).await?) }
+        if names.is_empty() {
+            Ok(())
+        } else {
+            Ok(self.catalog.unstage_objects(&names).await?)
+        }
     }
 }
 
@@ -411,14 +486,19 @@ fn due_recordings(
     purge: callvault_core::Purge,
 ) -> (BTreeMap<Cause, Vec<RecordingRow>>, Option<TimeUs>) {
     let recordings = rows.iter().map(|row| recording_item(account, row, now)).collect();
-    let inventory = Inventory { partitions: Vec::new(), recordings };
+    let inventory = Inventory {
+        partitions: Vec::new(),
+        recordings,
+    };
     let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
     let Plan { steps, next_due_at, .. } = plan(&policies, &inventory, now, purge);
     let mut due: BTreeMap<Cause, Vec<RecordingRow>> = BTreeMap::new();
     let by_key: BTreeMap<KeyId, &RecordingRow> = rows.iter().map(|row| (row.key, row)).collect();
     for step in &steps {
         if let Some(row) = by_key.get(&key_of(step)) {
-            due.entry(step.reason.cause().unwrap_or(Cause::Term)).or_default().push((*row).clone());
+            due.entry(step.reason.cause().unwrap_or(Cause::Term))
+                .or_default()
+                .push((*row).clone());
         }
     }
     (due, next_due_at)
@@ -428,7 +508,12 @@ fn due_recordings(
 pub(crate) fn recording_item(account: &Account, row: &RecordingRow, now: TimeUs) -> RecordingItem {
     let facts = facts_of(row);
     let held = is_held(&account.policy, &account.holds, &facts, now);
-    let lifted = account.holds.iter().filter(|hold| hold.matches(&facts)).filter_map(|hold| hold.lifted_at).max();
+    let lifted = account
+        .holds
+        .iter()
+        .filter(|hold| hold.matches(&facts))
+        .filter_map(|hold| hold.lifted_at)
+        .max();
     RecordingItem {
         account: row.account.clone(),
         sid: row.sid,
@@ -445,7 +530,11 @@ pub(crate) fn recording_item(account: &Account, row: &RecordingRow, now: TimeUs)
 /// the last sweep. After a change a sweep looks back over every setting that was in force since the last one, so that
 /// what lapsed under an old setting is found though a new one is longer.
 fn cutoff_of(policy: &Policy, since: TimeUs, now: TimeUs) -> (TimeUs, bool) {
-    let changes = policy.recording.iter().map(|setting| setting.effective_at).filter(|at| *at > since && *at <= now);
+    let changes = policy
+        .recording
+        .iter()
+        .map(|setting| setting.effective_at)
+        .filter(|at| *at > since && *at <= now);
     let moments = changes.chain([since, now]);
     let shortest = moments.map(|at| policy.recording_days_at(at)).min().unwrap_or(1);
     let mut cutoff = now.0 - i64::from(shortest) * DAY_US;
@@ -457,5 +546,8 @@ fn cutoff_of(policy: &Policy, since: TimeUs, now: TimeUs) -> (TimeUs, bool) {
             Term::UntilDeleted => {}
         }
     }
-    (TimeUs(cutoff), shortest == policy.recording_days_at(now) && since.0 != 0)
+    (
+        TimeUs(cutoff),
+        shortest == policy.recording_days_at(now) && since.0 != 0,
+    )
 }

@@ -99,7 +99,14 @@ impl Vault {
 
     /// As [`Vault::open`], without the check that the catalog is whole; only a restore may use it.
     pub(crate) async fn open_unchecked(parts: Parts) -> Result<Self> {
-        let Parts { region, catalog, objects, provider, clock, worker } = parts;
+        let Parts {
+            region,
+            catalog,
+            objects,
+            provider,
+            clock,
+            worker,
+        } = parts;
         catalog.migrate().await?;
         let stored = catalog.init_value(REGION, region.as_bytes()).await?;
         if stored != region.as_bytes() {
@@ -116,10 +123,7 @@ impl Vault {
             None => Purge::default(),
         };
         let floors = match catalog.find_value(FLOORS).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| VaultError::Damaged {
-                what: "catalog",
-                reason: "the floors are not readable".to_owned(),
-            })?,
+            Some(bytes) => parse_floors(&bytes)?,
             None => Vec::new(),
         };
         let keys = KeyRing::new(&region, provider, Arc::clone(&catalog));
@@ -187,13 +191,36 @@ impl Vault {
 
     /// Sets the region's floors (spec 1.8). Takes effect when the region is opened next.
     ///
+    /// A floor that began stays in the history: leaving it out, or giving it an end, ends it now or later. What it kept
+    /// until then was kept, also for a hold that was placed meanwhile.
+    ///
     /// # Errors
     /// [`VaultError::Refused`] when a floor would shorten a term or reach into the past.
     pub async fn set_floors(&self, floors: &[Floor]) -> Result<()> {
-        for floor in floors.iter().filter(|floor| !self.floors.contains(floor)) {
-            callvault_core::retention::decide_floor(floor, self.now()).into_result()?;
+        let now = self.now();
+        let known = match self.catalog.find_value(FLOORS).await? {
+            Some(bytes) => parse_floors(&bytes)?,
+            None => Vec::new(),
+        };
+        let same = |a: &Floor, b: &Floor| (a.class, a.term, a.from) == (b.class, b.term, b.from);
+        let mut history = Vec::new();
+        for mut old in known.iter().cloned() {
+            let until = floors
+                .iter()
+                .find(|floor| same(floor, &old))
+                .map_or(Some(now), |floor| floor.until);
+            if old.until.is_none_or(|end| end > now) {
+                old.until = until.map(|end| end.max(now));
+            }
+            if old.until.is_none_or(|end| old.from < end) {
+                history.push(old);
+            }
         }
-        let json = serde_json::to_vec(floors).map_err(|error| VaultError::invalid("floors", error.to_string()))?;
+        for floor in floors.iter().filter(|floor| !known.iter().any(|old| same(floor, old))) {
+            callvault_core::retention::decide_floor(floor, now).into_result()?;
+            history.push(floor.clone());
+        }
+        let json = serde_json::to_vec(&history).map_err(|error| VaultError::invalid("floors", error.to_string()))?;
         Ok(self.catalog.put_value(FLOORS, &json).await?)
     }
 
@@ -202,7 +229,11 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NotFound`] when there is none, or it is closed.
     pub async fn get_account(&self, sid: &AccountSid) -> Result<Account> {
-        let row = self.catalog.find_account(sid).await?.ok_or(VaultError::NotFound { what: "account" })?;
+        let row = self
+            .catalog
+            .find_account(sid)
+            .await?
+            .ok_or(VaultError::NotFound { what: "account" })?;
         self.account_of(row).await
     }
 
@@ -227,7 +258,15 @@ impl Vault {
             what: "catalog",
             reason: format!("the country of account {} is unknown", row.account),
         })?;
-        Ok(Account { sid: row.account, policy, holds, keys, country, key: row.key, version: row.version })
+        Ok(Account {
+            sid: row.account,
+            policy,
+            holds,
+            keys,
+            country,
+            key: row.key,
+            version: row.version,
+        })
     }
 
     /// Every open account, in order of name.
@@ -241,14 +280,28 @@ impl Vault {
             let page = self.catalog.list_accounts(after.as_ref(), ACCOUNTS_PAGE).await?;
             let Some(last) = page.last() else { return Ok(open) };
             after = Some(last.account.clone());
-            open.extend(page.into_iter().filter(|row| row.closed_at.is_none()).map(|row| row.account));
+            open.extend(
+                page.into_iter()
+                    .filter(|row| row.closed_at.is_none())
+                    .map(|row| row.account),
+            );
         }
     }
 }
 
+fn parse_floors(bytes: &[u8]) -> Result<Vec<Floor>> {
+    serde_json::from_slice(bytes).map_err(|_| VaultError::Damaged {
+        what: "catalog",
+        reason: "the floors are not readable".to_owned(),
+    })
+}
+
 fn parse_purge(bytes: &[u8]) -> Result<Purge> {
     let days = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
-    let damaged = VaultError::Damaged { what: "catalog", reason: "the purge deadline is not readable".to_owned() };
+    let damaged = VaultError::Damaged {
+        what: "catalog",
+        reason: "the purge deadline is not readable".to_owned(),
+    };
     match days.map(decide_purge) {
         Some(decision) => Ok(decision.into_result()?),
         None => Err(damaged),

@@ -1,10 +1,6 @@
 //! Recordings as recorders write them, whole and broken.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test ends here when it fails"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test ends here when it fails")]
 
 use std::io::Cursor;
 
@@ -65,12 +61,7 @@ fn telephony_wavs() {
     for (codec, channels, bits) in [(1, 1, 16), (1, 2, 16), (6, 1, 8), (7, 2, 8)] {
         let info = look(&wav(codec, channels, 8000, bits, 12_004), "a.wav").expect("good");
         assert_eq!(
-            (
-                info.format,
-                info.channels,
-                info.sample_rate_hz,
-                info.duration_ms
-            ),
+            (info.format, info.channels, info.sample_rate_hz, info.duration_ms),
             (AudioFormat::Wav, channels, 8000, 1500)
         );
         assert_eq!(info.data_bytes, 12_004 * u64::from(channels * bits / 8));
@@ -125,25 +116,16 @@ fn wavs_that_lie() {
 
 #[test]
 fn mp3_of_constant_and_variable_rate_agree_with_symphonia() {
-    for indexes in [
-        vec![4; 100],
-        (0..100).map(|n| 2 + n % 9).collect::<Vec<u8>>(),
-    ] {
+    for indexes in [vec![4; 100], (0..100).map(|n| 2 + n % 9).collect::<Vec<u8>>()] {
         let bytes = mp3(&indexes);
         let info = look(&bytes, "a.mp3").expect("good");
         assert_eq!(
             (info.format, info.channels, info.sample_rate_hz),
             (AudioFormat::Mp3, 1, 16_000)
         );
-        assert_eq!(
-            (info.duration_ms, info.data_bytes),
-            (3600, bytes.len() as u64)
-        );
+        assert_eq!((info.duration_ms, info.data_bytes), (3600, bytes.len() as u64));
 
-        let stream = MediaSourceStream::new(
-            Box::new(Cursor::new(bytes)),
-            MediaSourceStreamOptions::default(),
-        );
+        let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), MediaSourceStreamOptions::default());
         let mut peer = symphonia::default::get_probe()
             .probe(
                 Hint::new().with_extension("mp3"),
@@ -156,11 +138,7 @@ fn mp3_of_constant_and_variable_rate_agree_with_symphonia() {
         while peer.next_packet().expect("a packet").is_some() {
             packets += 1;
         }
-        assert_eq!(
-            packets * 36,
-            info.duration_ms,
-            "576 samples at 16 kHz are 36 ms"
-        );
+        assert_eq!(packets * 36, info.duration_ms, "576 samples at 16 kHz are 36 ms");
     }
 }
 
@@ -173,10 +151,7 @@ fn mp3_tags_are_no_audio() {
     tagged.extend(b"TAG");
     tagged.resize(tagged.len() + 125, b' ');
     let info = look(&tagged, "a.mp3").expect("good");
-    assert_eq!(
-        (info.duration_ms, info.data_bytes),
-        (720, frames.len() as u64)
-    );
+    assert_eq!((info.duration_ms, info.data_bytes), (720, frames.len() as u64));
 }
 
 #[test]
@@ -205,10 +180,7 @@ fn other_files() {
     assert_eq!(code(b"hello, this is a text", "a.wav"), "not-audio");
     assert_eq!(code(&[0; 4096], "a.mp3"), "not-audio");
     assert_eq!(code(b"OggS\0\x02", "a.mp3"), "not-audio");
-    assert_eq!(
-        code(&[0xff, 0xfd, 0x90, 0xc0, 0, 0], "a.mp3"),
-        "unsupported-layer"
-    );
+    assert_eq!(code(&[0xff, 0xfd, 0x90, 0xc0, 0, 0], "a.mp3"), "unsupported-layer");
     assert_eq!(code(&wav(1, 1, 8000, 16, 8), "a.mp3"), "name-mismatch");
     assert_eq!(code(&mp3(&[4; 3]), "a.wav"), "name-mismatch");
 }

@@ -1,10 +1,6 @@
 //! Bad input: each fault has its row, its field and its code, the good rows around it stay, and nothing panics.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test ends here when it fails"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test ends here when it fails")]
 
 use std::io::{self, Read};
 
@@ -14,7 +10,8 @@ use phonenumber::country::Id::IN;
 use proptest::prelude::*;
 
 const GOOD: &str = r#""","9900012345","918049501234","from-trunk","9900012345","PJSIP/t-1","PJSIP/1001-2","Dial","PJSIP/1001","2026-01-31 09:30:00","2026-01-31 09:30:08","2026-01-31 09:32:10",130,122,"ANSWERED","DOCUMENTATION","1769832000.42""#;
-const NDJSON: &str = r#"{"at":"2026-01-31T09:30:00Z","direction":"inbound","from":"100","to":"101","status":"completed"}"#;
+const NDJSON: &str =
+    r#"{"at":"2026-01-31T09:30:00Z","direction":"inbound","from":"100","to":"101","status":"completed"}"#;
 const CSV: &str = "at,direction,from,to,status,duration_s,talk_s,ended_at\n";
 
 fn options() -> Options {
@@ -55,10 +52,7 @@ fn check(format: Format, header: &str, good: &str, bad: &[u8], field: Option<&st
         (row, field, code),
         "{shown}"
     );
-    assert_eq!(
-        batch.rejects[0].raw,
-        &bad[..bad.len().min(Reject::MAX_RAW_BYTES)]
-    );
+    assert_eq!(batch.rejects[0].raw, &bad[..bad.len().min(Reject::MAX_RAW_BYTES)]);
     assert!(!error.to_string().contains("9900012345"));
     assert_eq!(batch.position.offset, file.len() as u64);
 }
@@ -78,18 +72,8 @@ fn asterisk_rows() {
             Some("start"),
             "not-a-time",
         ),
-        (
-            "\"2026-01-31 09:30:00\"",
-            "\"yesterday\"",
-            Some("start"),
-            "not-a-time",
-        ),
-        (
-            "\"2026-01-31 09:30:00\"",
-            "",
-            Some("start"),
-            "missing-field",
-        ),
+        ("\"2026-01-31 09:30:00\"", "\"yesterday\"", Some("start"), "not-a-time"),
+        ("\"2026-01-31 09:30:00\"", "", Some("start"), "missing-field"),
         (
             "\"2026-01-31 09:30:00\"",
             "\"2026-11-23 05:36:00\"",
@@ -103,27 +87,12 @@ fn asterisk_rows() {
             "time-too-early",
         ),
         ("09:32:10", "09:29:59", Some("end"), "end-before-start"),
-        (
-            "09:30:08",
-            "09:29:59",
-            Some("answer"),
-            "answer-before-start",
-        ),
+        ("09:30:08", "09:29:59", Some("answer"), "answer-before-start"),
         (",130,", ",-1,", Some("duration"), "negative-number"),
         (",130,", ",many,", Some("duration"), "not-an-integer"),
-        (
-            ",130,",
-            ",99999999999,",
-            Some("duration"),
-            "number-too-large",
-        ),
+        (",130,", ",99999999999,", Some("duration"), "number-too-large"),
         (",122,", ",131,", Some("billsec"), "talk-exceeds-duration"),
-        (
-            "\"9900012345\",\"91",
-            "\"<script>\",\"91",
-            Some("src"),
-            "not-a-number",
-        ),
+        ("\"9900012345\",\"91", "\"<script>\",\"91", Some("src"), "not-a-number"),
         (
             "\"918049501234\"",
             "\"12 34 56 78 90 12 34 56 78\"",
@@ -154,16 +123,8 @@ fn own_csv_rows() {
             None,
             "wrong-column-count",
         ),
-        (
-            "31/01/2026,inbound,100,101,completed,10,5,",
-            Some("at"),
-            "not-a-time",
-        ),
-        (
-            ",inbound,100,101,completed,10,5,",
-            Some("at"),
-            "missing-field",
-        ),
+        ("31/01/2026,inbound,100,101,completed,10,5,", Some("at"), "not-a-time"),
+        (",inbound,100,101,completed,10,5,", Some("at"), "missing-field"),
         (
             "2026-01-31T09:30:00Z,sideways,100,101,completed,10,5,",
             Some("direction"),
@@ -200,50 +161,23 @@ fn own_csv_rows() {
             "unterminated-quote",
         ),
     ] {
-        check(
-            Format::Csv(Class::Call),
-            CSV,
-            good,
-            bad.as_bytes(),
-            field,
-            code,
-        );
+        check(Format::Csv(Class::Call), CSV, good, bad.as_bytes(), field, code);
     }
 }
 
 #[test]
 fn own_ndjson_rows() {
-    let deep = NDJSON.replacen(
-        "{",
-        &format!("{{\"x\":{}{},", "[".repeat(500), "]".repeat(500)),
-        1,
-    );
+    let deep = NDJSON.replacen("{", &format!("{{\"x\":{}{},", "[".repeat(500), "]".repeat(500)), 1);
     for (bad, field, code) in [
-        (
-            NDJSON.replace("\"to\":\"101\",", ""),
-            Some("to"),
-            "missing-field",
-        ),
-        (
-            NDJSON.replace("\"to\"", "\"from\""),
-            Some("from"),
-            "duplicate-key",
-        ),
-        (
-            NDJSON.replacen('{', "{\"x\":1,\"x\":2,", 1),
-            None,
-            "duplicate-key",
-        ),
+        (NDJSON.replace("\"to\":\"101\",", ""), Some("to"), "missing-field"),
+        (NDJSON.replace("\"to\"", "\"from\""), Some("from"), "duplicate-key"),
+        (NDJSON.replacen('{', "{\"x\":1,\"x\":2,", 1), None, "duplicate-key"),
         (
             NDJSON.replacen('{', "{\"x\":{\"y\":1,\"y\":2},", 1),
             None,
             "duplicate-key",
         ),
-        (
-            NDJSON.replace("\"100\"", "[100]"),
-            Some("from"),
-            "wrong-type",
-        ),
+        (NDJSON.replace("\"100\"", "[100]"), Some("from"), "wrong-type"),
         (NDJSON.replace("\"100\"", "100"), Some("from"), "wrong-type"),
         (
             NDJSON.replacen('{', "{\"class\":\"message\",", 1),
@@ -261,11 +195,7 @@ fn own_ndjson_rows() {
             "nul-byte",
         ),
         (
-            NDJSON.replacen(
-                '{',
-                &format!("{{\"caller_name\":\"{}\",", "n".repeat(129)),
-                1,
-            ),
+            NDJSON.replacen('{', &format!("{{\"caller_name\":\"{}\",", "n".repeat(129)), 1),
             Some("caller_name"),
             "text-too-long",
         ),
@@ -279,14 +209,7 @@ fn own_ndjson_rows() {
         ("[1,2]".to_owned(), None, "bad-json"),
         (deep, None, "too-deep"),
     ] {
-        check(
-            Format::Ndjson(Class::Call),
-            "",
-            NDJSON,
-            bad.as_bytes(),
-            field,
-            code,
-        );
+        check(Format::Ndjson(Class::Call), "", NDJSON, bad.as_bytes(), field, code);
     }
 }
 
@@ -300,16 +223,8 @@ fn document(start: &str) -> String {
 fn freeswitch_documents() {
     let good = document("1769832000000000");
     for (bad, field, code) in [
-        (
-            document("soon"),
-            Some("variables.start_uepoch"),
-            "not-a-time",
-        ),
-        (
-            document("0"),
-            Some("variables.start_uepoch"),
-            "missing-field",
-        ),
+        (document("soon"), Some("variables.start_uepoch"), "not-a-time"),
+        (document("0"), Some("variables.start_uepoch"), "missing-field"),
         (
             document("9769832000000000"),
             Some("variables.start_uepoch"),
@@ -335,11 +250,7 @@ fn freeswitch_documents() {
             Some("destination_number"),
             "not-a-number",
         ),
-        (
-            good.replace("\"billsec\"", "\"duration\""),
-            None,
-            "duplicate-key",
-        ),
+        (good.replace("\"billsec\"", "\"duration\""), None, "duplicate-key"),
         (
             good.replace("variables", "constants"),
             Some("variables"),
@@ -375,11 +286,7 @@ fn a_document_without_its_last_bracket_costs_itself_only() {
     let batch = read(file.as_bytes(), Format::FreeswitchJson, &options());
     assert_eq!((batch.records.len(), batch.rejects.len()), (5000, 1));
     assert_eq!(batch.rejects[0].error.code, "bad-json");
-    assert!(
-        batch.rejects[0]
-            .raw
-            .starts_with(&good.as_bytes()[..good.len() - 1])
-    );
+    assert!(batch.rejects[0].raw.starts_with(&good.as_bytes()[..good.len() - 1]));
 }
 
 #[test]
@@ -392,11 +299,7 @@ fn half_a_last_line_is_truncated_and_read_again_once_it_is_whole() {
             "2026-01-31T09:30:00Z,inbound,100,101,completed,10,5,",
         ),
         (Format::Ndjson(Class::Call), "", NDJSON),
-        (
-            Format::FreeswitchJson,
-            "",
-            document("1769832000000000").as_str(),
-        ),
+        (Format::FreeswitchJson, "", document("1769832000000000").as_str()),
     ] {
         for cut in [good.len() / 4, good.len() / 2, good.len() - 5] {
             let whole = format!("{header}{good}\n{good}\n");
@@ -409,20 +312,10 @@ fn half_a_last_line_is_truncated_and_read_again_once_it_is_whole() {
                 batch.rejects
             );
             assert_eq!(batch.rejects[0].error.code, "truncated", "{format:?} {cut}");
-            let mut reader = Reader::resume(
-                io::Cursor::new(&whole),
-                format,
-                &options(),
-                sid,
-                batch.position,
-            )
-            .expect("a reader");
+            let mut reader =
+                Reader::resume(io::Cursor::new(&whole), format, &options(), sid, batch.position).expect("a reader");
             let rest = reader.next_batch(9).expect("readable").expect("the row");
-            assert_eq!(
-                (rest.records.len(), rest.rejects.len()),
-                (1, 0),
-                "{format:?} {cut}"
-            );
+            assert_eq!((rest.records.len(), rest.rejects.len()), (1, 0), "{format:?} {cut}");
         }
     }
 }
@@ -457,16 +350,11 @@ struct LongLine {
 impl Read for LongLine {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.longest_read = self.longest_read.max(buffer.len());
-        assert!(
-            self.longest_read <= 8 << 20,
-            "memory must not grow with the line"
-        );
+        assert!(self.longest_read <= 8 << 20, "memory must not grow with the line");
         if self.bytes == 0 {
             return self.tail.read(buffer);
         }
-        let count = buffer
-            .len()
-            .min(usize::try_from(self.bytes).unwrap_or(usize::MAX));
+        let count = buffer.len().min(usize::try_from(self.bytes).unwrap_or(usize::MAX));
         buffer[..count].fill(b'9');
         self.bytes -= count as u64;
         Ok(count)
@@ -494,10 +382,7 @@ fn a_line_of_3_gb_is_passed_over_in_constant_memory() {
 #[test]
 fn a_document_longer_than_the_limit_is_passed_over() {
     let good = document("1769832000000000");
-    let file = format!(
-        "{good}\n{}\n{good}\n",
-        good.replace("NO_ANSWER", &"x".repeat(3 << 20))
-    );
+    let file = format!("{good}\n{}\n{good}\n", good.replace("NO_ANSWER", &"x".repeat(3 << 20)));
     let batch = read(file.as_bytes(), Format::FreeswitchJson, &options());
     assert_eq!((batch.records.len(), batch.rejects.len()), (2, 1));
     assert_eq!(batch.rejects[0].error.code, "line-too-long");

@@ -1,10 +1,6 @@
 //! What switches really write, read as records.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test ends here when it fails"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test ends here when it fails")]
 
 use std::io::Cursor;
 
@@ -39,19 +35,13 @@ fn sid(source: &str, at: TimeUs) -> Sid {
 }
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = format!(
-        "{}/tests/fixtures/import/{name}",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/tests/fixtures/import/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).expect(&path)
 }
 
 fn read(bytes: &[u8], format: Format) -> Batch {
     let mut reader = Reader::new(bytes, format, &options(), sid).expect("a reader");
-    let batch = reader
-        .next_batch(1000)
-        .expect("readable")
-        .unwrap_or_default();
+    let batch = reader.next_batch(1000).expect("readable").unwrap_or_default();
     assert!(reader.next_batch(1000).expect("readable").is_none());
     batch
 }
@@ -62,11 +52,7 @@ fn read_good(name: &str, format: Format) -> Vec<Record> {
     let batch = read(&bytes, format);
     assert!(batch.rejects.is_empty(), "{name}: {:?}", batch.rejects);
     assert_eq!(batch.position.offset, bytes.len() as u64);
-    batch
-        .records
-        .into_iter()
-        .map(|(_, record)| record)
-        .collect()
+    batch.records.into_iter().map(|(_, record)| record).collect()
 }
 
 fn calls(records: Vec<Record>) -> Vec<Call> {
@@ -107,10 +93,7 @@ fn asterisk_with_17_columns() {
     );
     assert_eq!(
         (first.answered_at, first.ended_at),
-        (
-            Some(at("2026-01-31T04:00:08Z")),
-            Some(at("2026-01-31T04:02:10Z"))
-        )
+        (Some(at("2026-01-31T04:00:08Z")), Some(at("2026-01-31T04:02:10Z")))
     );
     assert_eq!((first.duration_s, first.talk_s), (130, 122));
     assert_eq!(first.caller_name.as_deref(), Some("Asha Rao"));
@@ -136,10 +119,7 @@ fn asterisk_with_17_columns() {
     );
     assert!(calls[1].answered_at.is_none());
     assert!(calls[2].from.is_withheld());
-    assert_eq!(
-        (calls[2].to.as_str(), calls[2].status),
-        ("1002", CallStatus::Busy)
-    );
+    assert_eq!((calls[2].to.as_str(), calls[2].status), ("1002", CallStatus::Busy));
     assert_eq!(extra(&calls[2])["dst"], "s");
     assert_eq!(
         (calls[3].status, &extra(&calls[3])["disposition"]),
@@ -154,10 +134,7 @@ fn asterisk_with_18_columns_may_have_several_rows_for_one_call() {
     assert_ne!(calls[0].sid, calls[1].sid);
     assert_eq!(calls[0].caller_name.as_deref(), Some("Rao, Asha"));
     assert_eq!(
-        (
-            &extra(&calls[0])["userfield"],
-            &extra(&calls[0])["accountcode"]
-        ),
+        (&extra(&calls[0])["userfield"], &extra(&calls[0])["accountcode"]),
         (&"ticket=4711".into(), &"sales".into())
     );
 }
@@ -175,11 +152,7 @@ fn asterisk_with_every_other_number_of_columns() {
         (r#","l-1","peer",7"#, None, Some("7")),
         (r#","1769832000.42","l-1","peer",7"#, None, Some("7")),
         (r#","u","l-1","peer",7"#, Some("u"), Some("7")),
-        (
-            r#","1769832000.42","u","l-1","peer",7"#,
-            Some("u"),
-            Some("7"),
-        ),
+        (r#","1769832000.42","u","l-1","peer",7"#, Some("u"), Some("7")),
     ] {
         let batch = read(format!("{base}{tail}\n").as_bytes(), Format::AsteriskCsv);
         assert!(batch.rejects.is_empty(), "{tail}: {:?}", batch.rejects);
@@ -187,21 +160,9 @@ fn asterisk_with_every_other_number_of_columns() {
             panic!("a call")
         };
         let extra = extra(call);
-        assert_eq!(
-            extra.get("userfield").and_then(|v| v.as_str()),
-            userfield,
-            "{tail}"
-        );
-        assert_eq!(
-            extra.get("sequence").and_then(|v| v.as_str()),
-            sequence,
-            "{tail}"
-        );
-        assert_eq!(
-            call.source_id.is_some(),
-            tail.contains("1769832000.42"),
-            "{tail}"
-        );
+        assert_eq!(extra.get("userfield").and_then(|v| v.as_str()), userfield, "{tail}");
+        assert_eq!(extra.get("sequence").and_then(|v| v.as_str()), sequence, "{tail}");
+        assert_eq!(call.source_id.is_some(), tail.contains("1769832000.42"), "{tail}");
     }
 }
 
@@ -225,11 +186,7 @@ fn freeswitch_in_each_of_its_shapes() {
     let first = &one[0];
     assert_eq!(first.at, at("2026-01-31T04:00:00Z"));
     assert_eq!(
-        (
-            first.from.as_str(),
-            first.to.as_str(),
-            first.exophone.as_str()
-        ),
+        (first.from.as_str(), first.to.as_str(), first.exophone.as_str()),
         ("+919900012345", "+918049501234", "+918049501234")
     );
     assert_eq!(
@@ -238,15 +195,8 @@ fn freeswitch_in_each_of_its_shapes() {
     );
     assert_eq!((first.duration_s, first.talk_s), (130, 122));
     assert_eq!(first.ended_at, Some(at("2026-01-31T04:02:10.5Z")));
-    assert_eq!(
-        first.caller_name.as_deref(),
-        Some("Asha Rao"),
-        "URL-decoded"
-    );
-    assert_eq!(
-        first.source_id.as_deref(),
-        Some("c37517e6-7fe3-42f7-8560-03df6cca0306")
-    );
+    assert_eq!(first.caller_name.as_deref(), Some("Asha Rao"), "URL-decoded");
+    assert_eq!(first.source_id.as_deref(), Some("c37517e6-7fe3-42f7-8560-03df6cca0306"));
     let extra = extra(first);
     assert_eq!(
         extra["variables"]["last_arg"], "user%2F1001%40pbx.example",
@@ -265,14 +215,8 @@ fn freeswitch_in_each_of_its_shapes() {
 
 #[test]
 fn a_document_beyond_the_limit_names_what_it_lost() {
-    let batch = read(
-        &fixture("freeswitch-large.cdr.json"),
-        Format::FreeswitchJson,
-    );
-    assert_eq!(
-        (batch.records.len(), batch.rejects.len(), batch.shortened),
-        (1, 0, 1)
-    );
+    let batch = read(&fixture("freeswitch-large.cdr.json"), Format::FreeswitchJson);
+    assert_eq!((batch.records.len(), batch.rejects.len(), batch.shortened), (1, 0, 1));
     let Record::Call(call) = &batch.records[0].1 else {
         panic!("a call")
     };
@@ -299,23 +243,13 @@ fn a_directory_of_documents_reads_as_one_file_and_resumes() {
     std::fs::write(dir.path().join("notes.txt"), "not this").expect("written");
     let open = || DirectoryStream::open(dir.path()).expect("open");
     assert_eq!(open().files().count(), 3);
-    let mut reader =
-        Reader::new(open(), Format::FreeswitchJson, &options(), sid).expect("a reader");
+    let mut reader = Reader::new(open(), Format::FreeswitchJson, &options(), sid).expect("a reader");
     let first = reader.next_batch(1).expect("readable").expect("one");
     let rest = reader.next_batch(9).expect("readable").expect("two");
-    let mut resumed = Reader::resume(
-        open(),
-        Format::FreeswitchJson,
-        &options(),
-        sid,
-        first.position,
-    )
-    .expect("a reader");
+    let mut resumed =
+        Reader::resume(open(), Format::FreeswitchJson, &options(), sid, first.position).expect("a reader");
     let again = resumed.next_batch(9).expect("readable").expect("two");
-    assert_eq!(
-        (rest.records.len(), first.rejects.len(), rest.rejects.len()),
-        (2, 0, 0)
-    );
+    assert_eq!((rest.records.len(), first.rejects.len(), rest.rejects.len()), (2, 0, 0));
     assert!(rest.records == again.records);
 }
 
@@ -329,11 +263,7 @@ fn own_formats() {
     );
     assert_eq!(ndjson[1].at, at("2026-01-31T04:05:00Z"));
     assert_eq!(
-        (
-            ndjson[1].from.as_str(),
-            ndjson[1].to.as_str(),
-            ndjson[1].duration_s
-        ),
+        (ndjson[1].from.as_str(), ndjson[1].to.as_str(), ndjson[1].duration_s),
         ("+918049501234", "+919900054321", 30)
     );
     assert_eq!(extra(&ndjson[1]), serde_json::json!({"campaign": "spring"}));
@@ -354,19 +284,13 @@ fn own_formats() {
         (MessageStatus::Sent, "vm-exmpl")
     );
     let sms = read_good("messages.csv", Format::Csv(Class::Message));
-    assert_eq!(
-        message(&sms[0]).body.as_deref(),
-        Some("Two lines,\none message")
-    );
+    assert_eq!(message(&sms[0]).body.as_deref(), Some("Two lines,\none message"));
 }
 
 #[test]
 fn a_given_sid_is_kept_and_must_fit_its_time() {
-    let row = |sid: &str| {
-        format!(
-            "sid,at,direction,from,to,status\n{sid},2026-01-31T09:30:00Z,inbound,100,101,completed\n"
-        )
-    };
+    let row =
+        |sid: &str| format!("sid,at,direction,from,to,status\n{sid},2026-01-31T09:30:00Z,inbound,100,101,completed\n");
     let good = Sid::new(at("2026-01-31T09:30:00Z"), [7; 10]).to_string();
     assert_eq!(
         read(row(&good).as_bytes(), Format::Csv(Class::Call)).records[0]
@@ -376,16 +300,10 @@ fn a_given_sid_is_kept_and_must_fit_its_time() {
         good
     );
     let other = Sid::new(at("2026-01-31T09:30:01Z"), [7; 10]).to_string();
-    for (sid, code) in [
-        (other.as_str(), "sid-time-mismatch"),
-        ("call-7", "not-a-sid"),
-    ] {
+    for (sid, code) in [(other.as_str(), "sid-time-mismatch"), ("call-7", "not-a-sid")] {
         let batch = read(row(sid).as_bytes(), Format::Csv(Class::Call));
         assert_eq!(
-            (
-                batch.rejects[0].error.code,
-                batch.rejects[0].error.field.as_deref()
-            ),
+            (batch.rejects[0].error.code, batch.rejects[0].error.field.as_deref()),
             (code, Some("sid"))
         );
     }
@@ -414,8 +332,7 @@ fn every_resume_point_gives_the_same_records() {
         let whole = read(&bytes, format).records;
         let (mut position, mut pieces) = (Position::default(), Vec::new());
         loop {
-            let mut reader = Reader::resume(Cursor::new(&bytes), format, &options(), sid, position)
-                .expect("a reader");
+            let mut reader = Reader::resume(Cursor::new(&bytes), format, &options(), sid, position).expect("a reader");
             let Some(batch) = reader.next_batch(1).expect("readable") else {
                 break;
             };
@@ -437,11 +354,7 @@ fn files_of_another_kind_are_named() {
     for (bytes, format, code) in [
         (&b""[..], Format::AsteriskCsv, "empty-file"),
         (b"\xef\xbb\xbf", call_csv, "empty-file"),
-        (
-            b"\x1f\x8b\x08\0\0",
-            Format::FreeswitchJson,
-            "compressed-file",
-        ),
+        (b"\x1f\x8b\x08\0\0", Format::FreeswitchJson, "compressed-file"),
         (b"PK\x03\x04", call_csv, "compressed-file"),
         (b"\xff\xfea\0t\0", call_csv, "wrong-encoding"),
         (b"at,direction,from\n", call_csv, "bad-header"),
@@ -463,15 +376,7 @@ fn time_zones_as_operators_write_them() {
         let zone = parse_time_zone(text).expect(text);
         assert_eq!(zone.to_fixed_offset().expect("fixed").seconds(), offset);
     }
-    for text in [
-        "",
-        "+5",
-        "+25:00",
-        "+05:60",
-        "Mars/Olympus",
-        "+ab:cd",
-        "+é:00",
-    ] {
+    for text in ["", "+5", "+25:00", "+05:60", "Mars/Olympus", "+ab:cd", "+é:00"] {
         assert!(parse_time_zone(text).is_err(), "{text}");
     }
 }

@@ -49,11 +49,7 @@ pub struct PlanChange {
 /// A shortening waits for the notice and leaves alone what was scheduled on the way down to it, so that asking twice
 /// postpones nothing. An extension, and the return to the retention in force, apply at once and replace whatever was
 /// scheduled.
-pub fn decide_recording_retention(
-    policy: &Policy,
-    now: TimeUs,
-    requested_days: u32,
-) -> Decision<RecordingChange> {
+pub fn decide_recording_retention(policy: &Policy, now: TimeUs, requested_days: u32) -> Decision<RecordingChange> {
     if requested_days == 0 {
         let reason = "Recordings are kept at least 1 day; ask for 1 or more.";
         return Decision::Refused(Refusal::new("retention-too-short", reason).in_field("days"));
@@ -71,21 +67,16 @@ pub fn decide_recording_retention(
         return Decision::Allowed(RecordingChange {
             days: requested_days,
             previous_days,
-            effective_at: at_once(
-                now,
-                policy.recording.iter().map(|setting| setting.effective_at),
-            ),
+            effective_at: at_once(now, policy.recording.iter().map(|setting| setting.effective_at)),
             shortens: false,
             supersedes: scheduled.collect(),
         });
     }
     let after_notice = now.plus_days(i64::from(policy.notice_days));
-    let (on_the_way, _): (Vec<_>, Vec<_>) = scheduled.clone().partition(|setting| {
-        setting.days >= requested_days && setting.effective_at <= after_notice
-    });
-    let already = on_the_way
-        .iter()
-        .find(|setting| setting.days == requested_days);
+    let (on_the_way, _): (Vec<_>, Vec<_>) = scheduled
+        .clone()
+        .partition(|setting| setting.days >= requested_days && setting.effective_at <= after_notice);
+    let already = on_the_way.iter().find(|setting| setting.days == requested_days);
     let effective_at = already.map_or(after_notice, |setting| setting.effective_at);
     Decision::Allowed(RecordingChange {
         days: requested_days,
@@ -169,13 +160,11 @@ pub fn decide_plan_change(policy: &Policy, now: TimeUs, to: Plan) -> Decision<Pl
         .filter(|plan| plan.effective_at > now)
         .collect();
     let belongs = |setting: &RecordingSetting| {
-        supersedes.iter().any(|plan| {
-            plan.effective_at == setting.effective_at
-                && setting.days == recording_ceiling_days(plan.plan)
-        })
+        supersedes
+            .iter()
+            .any(|plan| plan.effective_at == setting.effective_at && setting.days == recording_ceiling_days(plan.plan))
     };
-    let withdraws: Vec<RecordingSetting> =
-        policy.recording.iter().copied().filter(belongs).collect();
+    let withdraws: Vec<RecordingSetting> = policy.recording.iter().copied().filter(belongs).collect();
     let previous_days = policy.recording_days_at(now);
     let ceiling = recording_ceiling_days(to);
     let mut change = PlanChange {
@@ -188,10 +177,9 @@ pub fn decide_plan_change(policy: &Policy, now: TimeUs, to: Plan) -> Decision<Pl
     };
     if previous_days > ceiling {
         let announced = change.supersedes.iter().find(|setting| setting.plan == to);
-        change.effective_at = announced
-            .map_or(now.plus_days(i64::from(policy.notice_days)), |setting| {
-                setting.effective_at
-            });
+        change.effective_at = announced.map_or(now.plus_days(i64::from(policy.notice_days)), |setting| {
+            setting.effective_at
+        });
         let mut without = policy.clone();
         withdraw(&mut without, &change);
         if without.recording_days_at(change.effective_at) > ceiling {
@@ -242,9 +230,7 @@ pub fn decide_extension(
 
 /// Writes a decided retention into the policy.
 pub fn apply_recording_change(policy: &mut Policy, change: &RecordingChange) {
-    policy
-        .recording
-        .retain(|setting| !change.supersedes.contains(setting));
+    policy.recording.retain(|setting| !change.supersedes.contains(setting));
     if policy.recording_setting_at(change.effective_at) != change.days {
         policy.recording.push(RecordingSetting {
             effective_at: change.effective_at,
@@ -271,10 +257,6 @@ pub fn apply_plan_change(policy: &mut Policy, change: &PlanChange) {
 
 /// Takes out the scheduled plans that a change replaces, with the shortenings that belonged to them.
 fn withdraw(policy: &mut Policy, change: &PlanChange) {
-    policy
-        .plans
-        .retain(|setting| !change.supersedes.contains(setting));
-    policy
-        .recording
-        .retain(|setting| !change.withdraws.contains(setting));
+    policy.plans.retain(|setting| !change.supersedes.contains(setting));
+    policy.recording.retain(|setting| !change.withdraws.contains(setting));
 }

@@ -111,12 +111,9 @@ impl FromStr for Plan {
     type Err = BadId;
 
     fn from_str(text: &str) -> Result<Self, BadId> {
-        Self::ALL
-            .into_iter()
-            .find(|plan| plan.as_str() == text)
-            .ok_or(BadId {
-                what: "plan",
-                expected: "starter, growth or enterprise",
-            })
+        Self::ALL.into_iter().find(|plan| plan.as_str() == text).ok_or(BadId {
+            what: "plan",
+            expected: "starter, growth or enterprise",
+        })
     }
 }

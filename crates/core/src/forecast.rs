@@ -47,12 +47,7 @@ pub struct ForecastRow {
 /// nothing else happens. What is overdue at `from` goes on its day. Held records stay, and those with a tombstone are
 /// deleted already; neither is counted.
 #[must_use]
-pub fn forecast(
-    policies: &Policies,
-    inventory: &Inventory,
-    from: TimeUs,
-    to: TimeUs,
-) -> Vec<ForecastRow> {
+pub fn forecast(policies: &Policies, inventory: &Inventory, from: TimeUs, to: TimeUs) -> Vec<ForecastRow> {
     let partitions = inventory.partitions.iter().filter_map(|item| {
         let lapse = lapse_of_partition(policies.get(&item.account)?, item)?;
         Some((&item.account, item.class, lapse))
@@ -70,24 +65,20 @@ pub fn forecast(
             _ => Because::TermOver,
         };
         if goes_at < to && lapse.records > 0 {
-            let sum = sums
-                .entry((goes_at.day(), account, class, because))
-                .or_default();
+            let sum = sums.entry((goes_at.day(), account, class, because)).or_default();
             sum.0 += lapse.records;
             sum.1 += lapse.bytes;
         }
     }
     sums.into_iter()
-        .map(
-            |((day, account, class, because), (records, bytes))| ForecastRow {
-                account: account.clone(),
-                class,
-                day,
-                records,
-                bytes,
-                because,
-            },
-        )
+        .map(|((day, account, class, because), (records, bytes))| ForecastRow {
+            account: account.clone(),
+            class,
+            day,
+            records,
+            bytes,
+            because,
+        })
         .collect()
 }
 
@@ -153,11 +144,7 @@ pub fn warnings(
 /// The stage for what lapses in `left_us`; `None` when it is too far or over.
 fn stage(left_us: i64) -> Option<u32> {
     let near = |days: &u32| left_us <= i64::from(*days) * DAY_US;
-    WARNING_DAYS
-        .into_iter()
-        .rev()
-        .find(near)
-        .filter(|_| left_us > 0)
+    WARNING_DAYS.into_iter().rev().find(near).filter(|_| left_us > 0)
 }
 
 /// What a change would delete sooner than it goes without the change.
@@ -207,11 +194,7 @@ pub fn preview<'a>(
         }
         preview.records += 1;
         preview.bytes += item.bytes;
-        preview.first_at = Some(
-            preview
-                .first_at
-                .map_or(goes_at, |first_at| first_at.min(goes_at)),
-        );
+        preview.first_at = Some(preview.first_at.map_or(goes_at, |first_at| first_at.min(goes_at)));
         let day = days.entry(goes_at.day()).or_insert(PreviewDay {
             day: goes_at.day(),
             records: 0,

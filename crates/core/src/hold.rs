@@ -66,14 +66,10 @@ impl Hold {
     #[must_use]
     pub fn matches(&self, facts: &Facts<'_>) -> bool {
         match &self.scope {
-            HoldScope::Records(sids) => sids
-                .iter()
-                .any(|sid| *sid == facts.sid || Some(*sid) == facts.call_sid),
+            HoldScope::Records(sids) => sids.iter().any(|sid| *sid == facts.sid || Some(*sid) == facts.call_sid),
             HoldScope::Number(hash) => facts.parties.contains(hash),
             HoldScope::Span { class, from, to } => {
-                class.is_none_or(|class| class == facts.class)
-                    && *from <= facts.at
-                    && facts.at < *to
+                class.is_none_or(|class| class == facts.class) && *from <= facts.at && facts.at < *to
             }
         }
     }
@@ -106,15 +102,8 @@ pub fn gone_at(policy: &Policy, holds: &[Hold], facts: &Facts<'_>) -> TimeUs {
 
 /// The hold that freezes the record at `now`, if one does: it matches, stands, and was placed while the record was kept.
 #[must_use]
-pub fn find_hold<'h>(
-    policy: &Policy,
-    holds: &'h [Hold],
-    facts: &Facts<'_>,
-    now: TimeUs,
-) -> Option<&'h Hold> {
-    let standing = holds
-        .iter()
-        .find(|hold| hold.stands(now) && hold.matches(facts))?;
+pub fn find_hold<'h>(policy: &Policy, holds: &'h [Hold], facts: &Facts<'_>, now: TimeUs) -> Option<&'h Hold> {
+    let standing = holds.iter().find(|hold| hold.stands(now) && hold.matches(facts))?;
     (now < gone_at(policy, holds, facts)).then_some(standing)
 }
 
@@ -230,12 +219,7 @@ impl std::fmt::Display for Cause {
 /// `held` is the hold that freezes it, `floor` the floor that still reaches it. An account may delete recordings and
 /// contacts; the other classes go at their term, or with the account, or when they should never have been put in. A
 /// hold stops every cause; a floor stops what an account or a person may ask for.
-pub fn decide_deletion(
-    class: Class,
-    cause: Cause,
-    held: Option<HoldId>,
-    floor: Option<&Floor>,
-) -> Decision<()> {
+pub fn decide_deletion(class: Class, cause: Cause, held: Option<HoldId>, floor: Option<&Floor>) -> Decision<()> {
     if cause == Cause::Rewrite {
         // What stays is under the new key by then, what goes has a cause of its own.
         return Decision::Allowed(());
@@ -246,10 +230,7 @@ pub fn decide_deletion(
             format!("Legal hold {hold} freezes this {class}; it can go once the hold is lifted."),
         );
     }
-    let asked = matches!(
-        cause,
-        Cause::Request | Cause::Right | Cause::ConsentWithdrawn
-    );
+    let asked = matches!(cause, Cause::Request | Cause::Right | Cause::ConsentWithdrawn);
     let account_may_delete = matches!(class, Class::Recording | Class::Contact);
     if asked && !account_may_delete {
         let reason = format!(

@@ -147,9 +147,7 @@ impl Sid {
     /// Moments before 1970 count as 1970.
     #[must_use]
     pub fn new(at: TimeUs, tail: [u8; 10]) -> Self {
-        let ms = u64::try_from(at.0.div_euclid(1000))
-            .unwrap_or(0)
-            .to_be_bytes();
+        let ms = u64::try_from(at.0.div_euclid(1000)).unwrap_or(0).to_be_bytes();
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&ms[2..]);
         bytes[6..].copy_from_slice(&tail);
@@ -182,10 +180,7 @@ mod tests {
         assert_eq!(sid.day(), at.day());
         assert_eq!(sid.to_string().len(), 32);
         assert_eq!(sid.to_string().parse::<Sid>().expect("round trip"), sid);
-        assert!(
-            Sid::new(TimeUs(at.0 + 1_000), [0; 10]) > sid,
-            "SIDs sort by time"
-        );
+        assert!(Sid::new(TimeUs(at.0 + 1_000), [0; 10]) > sid, "SIDs sort by time");
     }
 
     #[test]

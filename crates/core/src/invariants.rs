@@ -135,9 +135,7 @@ pub enum Violation {
         gone_at: TimeUs,
     },
     /// A record was deleted for a cause that does not allow it.
-    #[error(
-        "record {sid} was deleted with key {key} for the cause {cause}, which its class does not allow"
-    )]
+    #[error("record {sid} was deleted with key {key} for the cause {cause}, which its class does not allow")]
     NotAllowed {
         /// The key.
         key: KeyId,
@@ -309,11 +307,7 @@ fn check_leaves(view: &View<'_>, found: &mut Vec<Violation>) {
             });
         }
     }
-    found.extend(
-        leaves
-            .into_keys()
-            .map(|key| Violation::LeafWithoutShred { key }),
-    );
+    found.extend(leaves.into_keys().map(|key| Violation::LeafWithoutShred { key }));
     let undead = view.live.iter().filter(|key| destroyed.contains(&key.key));
     found.extend(undead.map(|key| Violation::Undead { key: key.key }));
 }

@@ -47,15 +47,9 @@ impl Number {
             return Ok(Self(CompactString::new(text)));
         }
         if text.is_empty()
-            || [
-                "anonymous",
-                "unknown",
-                "restricted",
-                "private",
-                "unavailable",
-            ]
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word))
+            || ["anonymous", "unknown", "restricted", "private", "unavailable"]
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word))
         {
             return Ok(Self::default());
         }
@@ -65,25 +59,15 @@ impl Number {
             .unwrap_or(text);
         let bare = bare.split(['@', ';']).next().unwrap_or(bare);
         let digits = bare.bytes().filter(u8::is_ascii_digit).count();
-        let telephone = bare
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b"+-(). /".contains(&b));
+        let telephone = bare.bytes().all(|b| b.is_ascii_digit() || b"+-(). /".contains(&b));
         if telephone && digits <= 6 && digits > 0 && !bare.starts_with('+') {
-            return Ok(Self(
-                bare.bytes()
-                    .filter(u8::is_ascii_digit)
-                    .map(char::from)
-                    .collect(),
-            ));
+            return Ok(Self(bare.bytes().filter(u8::is_ascii_digit).map(char::from).collect()));
         }
         if telephone {
             return parse_telephone(bare, country);
         }
         let user = |b: u8| b.is_ascii_alphanumeric() || b"_.-*#".contains(&b);
-        if !bare.is_empty()
-            && bare.bytes().all(user)
-            && bare.bytes().any(|b| b.is_ascii_alphanumeric())
-        {
+        if !bare.is_empty() && bare.bytes().all(user) && bare.bytes().any(|b| b.is_ascii_alphanumeric()) {
             return Ok(Self(bare.to_ascii_lowercase().into()));
         }
         Err(NumberError::NotANumber)
@@ -119,7 +103,11 @@ fn parse_telephone(text: &str, country: phonenumber::country::Id) -> Result<Numb
         None => phonenumber::parse(Some(country), text).map_err(|_| NumberError::NotANumber)?,
     };
     let e164 = parsed.format().mode(phonenumber::Mode::E164).to_string();
-    if is_plain_e164(&e164) { Ok(Number(e164.into())) } else { Err(NumberError::NotANumber) }
+    if is_plain_e164(&e164) {
+        Ok(Number(e164.into()))
+    } else {
+        Err(NumberError::NotANumber)
+    }
 }
 
 /// `+`, then 8 to 15 digits, the first not 0 (ITU-T E.164, section 6).
@@ -127,9 +115,7 @@ fn is_plain_e164(text: &str) -> bool {
     let Some(digits) = text.strip_prefix('+') else {
         return false;
     };
-    (8..=15).contains(&digits.len())
-        && !digits.starts_with('0')
-        && digits.bytes().all(|b| b.is_ascii_digit())
+    (8..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl fmt::Debug for Number {
@@ -153,22 +139,21 @@ mod tests {
             "+91 98765 43210",
             "tel:+91-9876543210",
         ] {
-            assert_eq!(
-                Number::parse(text, IN).expect(text).as_str(),
-                "+919876543210",
-                "{text}"
-            );
+            assert_eq!(Number::parse(text, IN).expect(text).as_str(), "+919876543210", "{text}");
         }
-        for text in ["9123456789", "09123456789", "919123456789", "+91 91234 56789", "00919123456789"] {
+        for text in [
+            "9123456789",
+            "09123456789",
+            "919123456789",
+            "+91 91234 56789",
+            "00919123456789",
+        ] {
             assert_eq!(Number::parse(text, IN).expect(text).as_str(), "+919123456789", "{text}");
         }
         for text in ["65123456", "+6565123456", "6565123456"] {
             assert_eq!(Number::parse(text, SG).expect(text).as_str(), "+6565123456", "{text}");
         }
-        assert_eq!(
-            Number::parse("61234567", SG).expect("national").as_str(),
-            "+6561234567"
-        );
+        assert_eq!(Number::parse("61234567", SG).expect("national").as_str(), "+6561234567");
     }
 
     #[test]
@@ -181,11 +166,7 @@ mod tests {
             ("", ""),
             ("VM-EXOTEL", "vm-exotel"),
         ] {
-            assert_eq!(
-                Number::parse(text, IN).expect(text).as_str(),
-                want,
-                "{text}"
-            );
+            assert_eq!(Number::parse(text, IN).expect(text).as_str(), want, "{text}");
         }
     }
 
@@ -202,10 +183,7 @@ mod tests {
             let error = Number::parse(text, IN).expect_err(text);
             assert!(!error.to_string().contains(text));
         }
-        assert_eq!(
-            Number::parse(&"9".repeat(65), IN),
-            Err(NumberError::TooLong)
-        );
+        assert_eq!(Number::parse(&"9".repeat(65), IN), Err(NumberError::TooLong));
         assert!(!format!("{:?}", Number::parse("+919876543210", IN)).contains("98765"));
     }
 }

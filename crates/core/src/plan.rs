@@ -197,10 +197,7 @@ pub fn lapse_of_partition(policy: &Policy, item: &PartitionItem) -> Option<Lapse
     }
     let last = TimeUs(item.day.end().0 - 1);
     let (due_at, reason) = lapse_of(policy, item.class, last, item.kept_since, item.released_at)?;
-    let records = item
-        .rows
-        .saturating_sub(item.tombstones)
-        .saturating_sub(item.held_rows);
+    let records = item.rows.saturating_sub(item.tombstones).saturating_sub(item.held_rows);
     Some(Lapse {
         due_at,
         reason,
@@ -215,13 +212,7 @@ pub fn lapse_of_recording(policy: &Policy, item: &RecordingItem) -> Option<Lapse
     if item.held {
         return None;
     }
-    let (due_at, reason) = lapse_of(
-        policy,
-        Class::Recording,
-        item.at,
-        item.kept_since,
-        item.released_at,
-    )?;
+    let (due_at, reason) = lapse_of(policy, Class::Recording, item.at, item.kept_since, item.released_at)?;
     Some(Lapse {
         due_at,
         reason,
@@ -277,9 +268,8 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: TimeUs, purge: Purg
             None => _ = plan.without_policy.insert(item.account.clone()),
         }
     }
-    plan.steps.sort_by(|a, b| {
-        (rank(a), a.due_at, &a.account, key_of(a)).cmp(&(rank(b), b.due_at, &b.account, key_of(b)))
-    });
+    plan.steps
+        .sort_by(|a, b| (rank(a), a.due_at, &a.account, key_of(a)).cmp(&(rank(b), b.due_at, &b.account, key_of(b))));
     plan
 }
 
@@ -291,10 +281,7 @@ impl Plan {
                 self.steps.push(step);
                 return;
             }
-            self.next_due_at = Some(
-                self.next_due_at
-                    .map_or(step.due_at, |next| next.min(step.due_at)),
-            );
+            self.next_due_at = Some(self.next_due_at.map_or(step.due_at, |next| next.min(step.due_at)));
         }
     }
 }
@@ -319,20 +306,14 @@ const fn key_of(step: &Step) -> KeyId {
 }
 
 /// The steps that wait for this partition, the strongest first: one makes the weaker ones needless.
-fn steps_of_partition(
-    policy: &Policy,
-    item: &PartitionItem,
-    purge: Purge,
-) -> impl Iterator<Item = Step> {
+fn steps_of_partition(policy: &Policy, item: &PartitionItem, purge: Purge) -> impl Iterator<Item = Step> {
     let step = |action, reason, due_at| Step {
         account: item.account.clone(),
         action,
         reason,
         due_at,
     };
-    let &PartitionItem {
-        class, day, key, ..
-    } = item;
+    let &PartitionItem { class, day, key, .. } = item;
     let lapse = lapse_of_partition(policy, item).map(
         |Lapse {
              due_at,
@@ -415,12 +396,7 @@ fn seal_due(item: &PartitionItem) -> Option<(TimeUs, Reason)> {
     let day_over = item.day.end().plus_seconds(SEAL_AFTER_S);
     if item.loose_rows >= SEAL_ROWS {
         let since = item.oldest_loose_at.unwrap_or(item.day.start());
-        return Some((
-            since,
-            Reason::ManyLooseRows {
-                rows: item.loose_rows,
-            },
-        ));
+        return Some((since, Reason::ManyLooseRows { rows: item.loose_rows }));
     }
     if item.loose_rows > 0 {
         let settled = item
@@ -444,10 +420,7 @@ fn seal_due(item: &PartitionItem) -> Option<(TimeUs, Reason)> {
 /// The step that waits for this recording.
 fn step_of_recording(policy: &Policy, item: &RecordingItem) -> Option<Step> {
     let Lapse {
-        due_at,
-        reason,
-        bytes,
-        ..
+        due_at, reason, bytes, ..
     } = lapse_of_recording(policy, item)?;
     let action = Action::ShredRecording {
         sid: item.sid,

@@ -326,11 +326,7 @@ impl CertificateBody {
 ///
 /// # Errors
 /// The first field in which they differ.
-pub fn agrees(
-    certificate: &CertificateBody,
-    leaf: &LeafBody,
-    account_hash: &str,
-) -> Result<(), Disagreement> {
+pub fn agrees(certificate: &CertificateBody, leaf: &LeafBody, account_hash: &str) -> Result<(), Disagreement> {
     match (certificate, leaf) {
         (CertificateBody::Shred(certificate), LeafBody::Shred(leaf)) => {
             same_deletion(&certificate.deletion, leaf, account_hash, "keys")
@@ -401,11 +397,7 @@ pub struct CopyFacts {
 #[must_use]
 pub fn copies(facts: &CopyFacts, now: TimeUs, purge: Purge) -> Copies {
     let until = purge.deadline(facts.deleted_at);
-    let since = |moment: Option<TimeUs>| {
-        moment
-            .filter(|at| *at <= now)
-            .map_or(Part::There, Part::Gone)
-    };
+    let since = |moment: Option<TimeUs>| moment.filter(|at| *at <= now).map_or(Part::There, Part::Gone);
     let key = since(facts.key_destroyed_at);
     let state = |parts: &[Part]| state_of(parts, now, until);
     Copies {
@@ -426,9 +418,7 @@ fn state_of(parts: &[Part], now: TimeUs, until: TimeUs) -> CopyState {
             (Part::There, _) => return CopyState::Pending { until },
             (Part::Gone(at), _) if at > now => return CopyState::Pending { until },
             (Part::Held(by), _) => CopyState::Held { by },
-            (Part::Gone(at), CopyState::Done { at: other }) => {
-                CopyState::Done { at: at.max(other) }
-            }
+            (Part::Gone(at), CopyState::Done { at: other }) => CopyState::Done { at: at.max(other) },
             (Part::Gone(at), CopyState::None) => CopyState::Done { at },
             (Part::Gone(_) | Part::Never, state) => state,
         };
@@ -448,8 +438,7 @@ impl Copies {
             ("backups", self.backups),
             ("exports", self.exports),
         ];
-        let late =
-            |state: &CopyState| matches!(state, CopyState::Pending { until } if *until <= now);
+        let late = |state: &CopyState| matches!(state, CopyState::Pending { until } if *until <= now);
         kinds
             .into_iter()
             .filter(|(_, state)| late(state))

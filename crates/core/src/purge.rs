@@ -93,9 +93,7 @@ pub fn decide_purge(purge_days: u32) -> Decision<Purge> {
     if (MIN_PURGE_DAYS..=MAX_PURGE_DAYS).contains(&purge_days) {
         return Decision::Allowed(Purge { purge_days });
     }
-    let reason = format!(
-        "The purge deadline is {MIN_PURGE_DAYS} to {MAX_PURGE_DAYS} days; {purge_days} is outside."
-    );
+    let reason = format!("The purge deadline is {MIN_PURGE_DAYS} to {MAX_PURGE_DAYS} days; {purge_days} is outside.");
     Decision::Refused(Refusal::new("purge-out-of-range", reason).in_field("purge_days"))
 }
 
@@ -143,9 +141,7 @@ pub fn plan_epochs(epochs: &[EpochItem], now: TimeUs, purge: Purge) -> Vec<Epoch
     let mut steps = Vec::new();
     let newest = epochs.iter().max_by_key(|item| item.epoch);
     let into = match newest {
-        Some(item) if now.0.saturating_sub(item.created_at.0) < purge.epoch_period_us() => {
-            item.epoch
-        }
+        Some(item) if now.0.saturating_sub(item.created_at.0) < purge.epoch_period_us() => item.epoch,
         _ => {
             let epoch = newest.map_or(1, |item| item.epoch + 1);
             steps.push(EpochStep::Create { epoch });

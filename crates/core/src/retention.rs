@@ -151,11 +151,7 @@ impl Policy {
     /// The plan in force at `t`.
     #[must_use]
     pub fn plan_at(&self, t: TimeUs) -> Plan {
-        let in_force = self
-            .plans
-            .iter()
-            .rev()
-            .find(|setting| setting.effective_at <= t);
+        let in_force = self.plans.iter().rev().find(|setting| setting.effective_at <= t);
         in_force
             .or(self.plans.first())
             .map_or(Plan::Starter, |setting| setting.plan)
@@ -171,11 +167,7 @@ impl Policy {
 
     /// The account's own setting at `t`, in days, whatever the plan allows.
     pub(crate) fn recording_setting_at(&self, t: TimeUs) -> u32 {
-        let in_force = self
-            .recording
-            .iter()
-            .rev()
-            .find(|setting| setting.effective_at <= t);
+        let in_force = self.recording.iter().rev().find(|setting| setting.effective_at <= t);
         in_force.map_or(DEFAULT_RECORDING_DAYS, |setting| setting.days)
     }
 
@@ -195,9 +187,7 @@ impl Policy {
     /// a record at `max(at + days, e)`. Scheduled settings count. [`TimeUs::NEVER`] for what is kept until deleted.
     #[must_use]
     pub fn ends_at(&self, class: Class, at: TimeUs, kept_since: TimeUs) -> TimeUs {
-        first_end(kept_since, self.own_changes(class), |t| {
-            self.term_at(class, t).end(at)
-        })
+        first_end(kept_since, self.own_changes(class), |t| self.term_at(class, t).end(at))
     }
 
     /// The second the record lapses with floors counted, holds left aside; at or after [`Policy::ends_at`].
@@ -230,9 +220,7 @@ impl Policy {
     /// The floor in force at `now` that keeps a record of this class and time the longest, if one still does.
     #[must_use]
     pub fn find_floor(&self, class: Class, at: TimeUs, now: TimeUs) -> Option<&Floor> {
-        let reaches = |floor: &&Floor| {
-            floor.class == class && floor.is_in_force(now) && now < floor.term.end(at)
-        };
+        let reaches = |floor: &&Floor| floor.class == class && floor.is_in_force(now) && now < floor.term.end(at);
         self.floors
             .iter()
             .filter(reaches)
@@ -252,11 +240,7 @@ impl Policy {
 
 /// The first `t >= kept_since` at which a deadline in force at `t`, or until `t`, has come. `deadline` is constant
 /// between the moments of `changes`.
-fn first_end(
-    kept_since: TimeUs,
-    mut changes: Vec<TimeUs>,
-    deadline: impl Fn(TimeUs) -> TimeUs,
-) -> TimeUs {
+fn first_end(kept_since: TimeUs, mut changes: Vec<TimeUs>, deadline: impl Fn(TimeUs) -> TimeUs) -> TimeUs {
     changes.retain(|change| *change > kept_since);
     changes.sort_unstable();
     let mut since = kept_since;
@@ -282,7 +266,10 @@ pub fn decide_keeping(policy: &Policy, class: Class, at: TimeUs, now: TimeUs) ->
     Decision::Refused(
         Refusal::new(
             "term-over",
-            format!("A {class} is kept {term} from its own time; this one lapsed on {} and is not stored.", term.end(at)),
+            format!(
+                "A {class} is kept {term} from its own time; this one lapsed on {} and is not stored.",
+                term.end(at)
+            ),
         )
         .in_field("at"),
     )
@@ -298,16 +285,13 @@ pub fn decide_floor(floor: &Floor, now: TimeUs) -> Decision<()> {
         return Decision::Refused(refusal.in_field("law"));
     }
     if floor.from < now {
-        let reason = format!(
-            "A floor begins now or later: what lapsed before {now} is gone. Use {now} or a later time."
-        );
+        let reason =
+            format!("A floor begins now or later: what lapsed before {now} is gone. Use {now} or a later time.");
         return Decision::Refused(Refusal::new("floor-in-the-past", reason).in_field("from"));
     }
     if floor.until.is_some_and(|until| until <= floor.from) {
         let reason = "A floor ends after it begins, or has no end.";
-        return Decision::Refused(
-            Refusal::new("floor-ends-before-it-begins", reason).in_field("until"),
-        );
+        return Decision::Refused(Refusal::new("floor-ends-before-it-begins", reason).in_field("until"));
     }
     Decision::Allowed(())
 }

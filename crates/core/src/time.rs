@@ -51,11 +51,7 @@ impl TimeUs {
     /// This moment plus whole days of 24 hours, saturating at [`TimeUs::NEVER`].
     #[must_use]
     pub fn plus_days(self, days: i64) -> Self {
-        Self(
-            self.0
-                .saturating_add(days.saturating_mul(DAY_US))
-                .min(Self::NEVER.0),
-        )
+        Self(self.0.saturating_add(days.saturating_mul(DAY_US)).min(Self::NEVER.0))
     }
 
     /// This moment plus seconds, saturating.
@@ -108,9 +104,7 @@ impl Day {
     /// [`NotATime`] when the text is something else.
     pub fn parse(text: &str) -> Result<Self, NotATime> {
         let date: jiff::civil::Date = text.parse().map_err(|_| NotATime)?;
-        let zoned = date
-            .to_zoned_datetime(TimeZone::UTC)
-            .map_err(|_| NotATime)?;
+        let zoned = date.to_zoned_datetime(TimeZone::UTC).map_err(|_| NotATime)?;
         Ok(TimeUs(zoned.timestamp().as_microsecond()).day())
     }
 }
@@ -156,18 +150,9 @@ mod tests {
 
     #[test]
     fn a_year_is_a_calendar_year() {
-        assert_eq!(
-            at("2025-06-01T10:00:00Z").plus_years(1),
-            at("2026-06-01T10:00:00Z")
-        );
-        assert_eq!(
-            at("2028-02-29T23:59:59Z").plus_years(1),
-            at("2029-02-28T23:59:59Z")
-        );
-        assert_eq!(
-            at("2027-02-28T12:00:00Z").plus_years(1),
-            at("2028-02-28T12:00:00Z")
-        );
+        assert_eq!(at("2025-06-01T10:00:00Z").plus_years(1), at("2026-06-01T10:00:00Z"));
+        assert_eq!(at("2028-02-29T23:59:59Z").plus_years(1), at("2029-02-28T23:59:59Z"));
+        assert_eq!(at("2027-02-28T12:00:00Z").plus_years(1), at("2028-02-28T12:00:00Z"));
         assert_eq!(
             at("2027-12-31T23:59:59.999999Z").plus_years(2),
             at("2029-12-31T23:59:59.999999Z")
@@ -178,10 +163,7 @@ mod tests {
     fn days_begin_at_midnight_utc_also_before_1970() {
         assert_eq!(at("1969-12-31T23:59:59Z").day(), Day(-1));
         assert_eq!(at("1970-01-01T00:00:00Z").day(), Day(0));
-        assert_eq!(
-            Day::parse("2026-11-23").expect("a day").to_string(),
-            "2026-11-23"
-        );
+        assert_eq!(Day::parse("2026-11-23").expect("a day").to_string(), "2026-11-23");
         assert_eq!(Day(0).end(), Day(1).start());
     }
 

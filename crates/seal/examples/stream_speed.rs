@@ -21,8 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (key, plain) = (SecretKey::generate()?, vec![0x5a_u8; PLAIN_BYTES]);
     let layout = Layout::of_plaintext(PLAIN_BYTES as u64, SEGMENT_BYTES)?;
     let mut out = Vec::with_capacity(usize::try_from(layout.ciphertext_bytes())?);
-    let (mut raw, mut seal, mut pieces, mut open, mut copy) =
-        (f64::MAX, f64::MAX, f64::MAX, f64::MAX, f64::MAX);
+    let (mut raw, mut seal, mut pieces, mut open, mut copy) = (f64::MAX, f64::MAX, f64::MAX, f64::MAX, f64::MAX);
     let raw_key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| "key")?);
     let mut raw_buffer = plain.clone();
     for _ in 0..ROUNDS {
@@ -31,11 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut nonce = [0; 12];
             nonce[..4].copy_from_slice(&number.to_be_bytes());
             let _tag = raw_key
-                .seal_in_place_separate_tag(
-                    Nonce::assume_unique_for_key(nonce),
-                    Aad::empty(),
-                    segment,
-                )
+                .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), segment)
                 .map_err(|_| "seal")?;
         }
         raw = raw.min(start.elapsed().as_secs_f64());
@@ -66,13 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         copy = copy.min(start.elapsed().as_secs_f64());
 
         let start = Instant::now();
-        let decryptor = Decryptor::new(
-            &key,
-            b"bench",
-            &out[..HEADER_BYTES],
-            out.len() as u64,
-            SEGMENT_BYTES,
-        )?;
+        let decryptor = Decryptor::new(&key, b"bench", &out[..HEADER_BYTES], out.len() as u64, SEGMENT_BYTES)?;
         raw_buffer.clear();
         decryptor.open_into(0, &out[HEADER_BYTES..], &mut raw_buffer)?;
         open = open.min(start.elapsed().as_secs_f64());
@@ -81,13 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut in_place = f64::MAX;
     for _ in 0..ROUNDS {
         let mut buffer = out[HEADER_BYTES..].to_vec();
-        let decryptor = Decryptor::new(
-            &key,
-            b"bench",
-            &out[..HEADER_BYTES],
-            out.len() as u64,
-            SEGMENT_BYTES,
-        )?;
+        let decryptor = Decryptor::new(&key, b"bench", &out[..HEADER_BYTES], out.len() as u64, SEGMENT_BYTES)?;
         let start = Instant::now();
         decryptor.open_in_place(0, &mut buffer)?;
         in_place = in_place.min(start.elapsed().as_secs_f64());

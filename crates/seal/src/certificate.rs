@@ -61,12 +61,7 @@ pub struct Opened {
 /// # Errors
 /// [`CertificateError::Json`]; [`CertificateError::Log`] when the proof does not hold: no certificate is issued that
 /// would not open.
-pub fn issue(
-    signer: &LogSigner,
-    json: &str,
-    leaf: &[u8],
-    proof: &str,
-) -> Result<String, CertificateError> {
+pub fn issue(signer: &LogSigner, json: &str, leaf: &[u8], proof: &str) -> Result<String, CertificateError> {
     if json.is_empty() || json.bytes().any(|b| b < 0x20) {
         return Err(CertificateError::Json);
     }
@@ -101,9 +96,7 @@ fn parse_body(body: &str) -> Option<(&str, Vec<u8>, String)> {
     let mut lines = body.strip_suffix('\n')?.split('\n');
     let (first, json) = (lines.next()?, lines.next()?);
     let leaf = STANDARD.decode(lines.next()?.strip_prefix("leaf ")?).ok()?;
-    let proof = STANDARD
-        .decode(lines.next()?.strip_prefix("proof ")?)
-        .ok()?;
+    let proof = STANDARD.decode(lines.next()?.strip_prefix("proof ")?).ok()?;
     if first != FIRST_LINE || json.is_empty() || lines.next().is_some() {
         return None;
     }
@@ -136,24 +129,13 @@ mod tests {
 
     fn proof(signer: &LogSigner, index: u64) -> TlogProof {
         let leaves: Vec<Hash> = (0..5)
-            .map(|i| {
-                if i == 3 {
-                    leaf_hash(LEAF)
-                } else {
-                    leaf_hash(&[i])
-                }
-            })
+            .map(|i| if i == 3 { leaf_hash(LEAF) } else { leaf_hash(&[i]) })
             .collect();
         let nothing = |_: u8, _: u64| -> Result<Hash, LogError> { Err(LogError::Range) };
         let tree = grow(0, &leaves, &nothing).unwrap();
         let stored = |level: u8, i: u64| match level {
             0 => Ok(leaves[i as usize]),
-            _ => grow(
-                0,
-                &leaves[(i << level) as usize..((i + 1) << level) as usize],
-                &nothing,
-            )
-            .map(|t| t.root),
+            _ => grow(0, &leaves[(i << level) as usize..((i + 1) << level) as usize], &nothing).map(|t| t.root),
         };
         let checkpoint = Checkpoint {
             origin: signer.name().to_owned(),
@@ -177,17 +159,15 @@ mod tests {
         let opened = open(&certificate(), signer(1).verifier_key()).unwrap();
         assert_eq!((opened.json.as_str(), opened.leaf.as_slice()), (JSON, LEAF));
         assert_eq!((opened.index, opened.tree_size), (3, 5));
-        let checkpoint =
-            Checkpoint::open(&opened.checkpoint_note, signer(1).verifier_key()).unwrap();
+        let checkpoint = Checkpoint::open(&opened.checkpoint_note, signer(1).verifier_key()).unwrap();
         assert_eq!(checkpoint.root, opened.root);
     }
 
     #[test]
     fn every_single_byte_change_is_refused() {
         let (good, signer) = (certificate().into_bytes(), signer(1));
-        let refused = |bad: Vec<u8>| {
-            String::from_utf8(bad).map_or(true, |bad| open(&bad, signer.verifier_key()).is_err())
-        };
+        let refused =
+            |bad: Vec<u8>| String::from_utf8(bad).map_or(true, |bad| open(&bad, signer.verifier_key()).is_err());
         for at in 0..=good.len() {
             for new in [0, b'\n', b'\r', b' ', b'A', b'=', b'+', b'0', 0x80] {
                 let mut bad = good.clone();
@@ -259,10 +239,7 @@ mod tests {
         let signer = signer(1);
         let good = proof(&signer, 3).to_text();
         for json in ["", "{\n}", "{\t}", "{\r}"] {
-            assert_eq!(
-                issue(&signer, json, LEAF, &good),
-                Err(CertificateError::Json)
-            );
+            assert_eq!(issue(&signer, json, LEAF, &good), Err(CertificateError::Json));
         }
         assert!(issue(&signer, JSON, b"other", &good).is_err());
         assert!(issue(&signer, JSON, LEAF, "nonsense").is_err());

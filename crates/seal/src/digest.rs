@@ -30,7 +30,10 @@ mod tests {
     #[test]
     fn parts_are_hashed_as_one_text() {
         assert_eq!(sha256(&[b"a", b"bc"]), sha256(&[b"abc"]));
-        assert_eq!(hex::encode(sha256(&[b"abc"])), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            hex::encode(sha256(&[b"abc"])),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert!(is_equal(b"same", b"same"));
         assert!(!is_equal(b"same", b"samf"));
     }

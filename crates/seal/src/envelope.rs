@@ -143,10 +143,7 @@ mod tests {
     #[test]
     fn the_same_plaintext_seals_differently() {
         let key = SecretKey::from_bytes([1; 32]);
-        assert_ne!(
-            seal(&key, b"", b"same").unwrap(),
-            seal(&key, b"", b"same").unwrap()
-        );
+        assert_ne!(seal(&key, b"", b"same").unwrap(), seal(&key, b"", b"same").unwrap());
     }
 
     proptest! {

@@ -92,9 +92,7 @@ fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
 /// [`SealError::Random`] when the system gives none.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], SealError> {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| SealError::Random)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::Random)?;
     Ok(bytes)
 }
 
@@ -107,11 +105,7 @@ mod tests {
     #[test]
     fn derives_what_ring_derives() {
         let key = SecretKey::from_bytes([7; 32]);
-        for (salt, info) in [
-            (&b""[..], &b"purpose"[..]),
-            (b"salt", b""),
-            (&[9; 100], &[3; 300]),
-        ] {
+        for (salt, info) in [(&b""[..], &b"purpose"[..]), (b"salt", b""), (&[9; 100], &[3; 300])] {
             let mut expected = [0; 32];
             hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
                 .extract(key.expose())
@@ -146,9 +140,6 @@ mod tests {
             SecretKey::generate().unwrap().expose(),
             SecretKey::generate().unwrap().expose()
         );
-        assert_eq!(
-            SecretKey::from_slice(&[0; 31]).unwrap_err(),
-            SealError::KeyLength
-        );
+        assert_eq!(SecretKey::from_slice(&[0; 31]).unwrap_err(), SealError::KeyLength);
     }
 }

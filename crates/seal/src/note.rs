@@ -39,11 +39,7 @@ pub fn sign(signer: &LogSigner, text: &str) -> Result<String, NoteError> {
     }
     let mut signature = signer.verifier_key().id().to_vec();
     signature.extend_from_slice(&signer.sign(text.as_bytes()));
-    Ok(format!(
-        "{text}\n— {} {}\n",
-        signer.name(),
-        STANDARD.encode(signature)
-    ))
+    Ok(format!("{text}\n— {} {}\n", signer.name(), STANDARD.encode(signature)))
 }
 
 /// Returns the text of a note that `key` signed. Lines of other keys must be well formed and are otherwise ignored,
@@ -89,13 +85,8 @@ fn split(note: &str) -> Result<(&str, Vec<SignatureLine<'_>>), NoteError> {
     }
     let at = note.rfind("\n\n").ok_or(NoteError::Malformed)?;
     let (text, signatures) = note.split_at_checked(at + 1).ok_or(NoteError::Malformed)?;
-    let signatures = signatures
-        .strip_prefix('\n')
-        .and_then(|rest| rest.strip_suffix('\n'));
-    let lines: Vec<&str> = signatures
-        .ok_or(NoteError::Malformed)?
-        .split('\n')
-        .collect();
+    let signatures = signatures.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n'));
+    let lines: Vec<&str> = signatures.ok_or(NoteError::Malformed)?.split('\n').collect();
     if lines.len() > MOST_SIGNATURES {
         return Err(NoteError::Malformed);
     }
@@ -161,19 +152,13 @@ mod tests {
     fn every_changed_byte_of_a_sole_note_is_refused() {
         let signer = signer("example.com/log", 3);
         let note = sign(&signer, "one\n\ntwo\n").unwrap();
-        assert_eq!(
-            verify_sole(&note, signer.verifier_key()).unwrap(),
-            "one\n\ntwo\n"
-        );
+        assert_eq!(verify_sole(&note, signer.verifier_key()).unwrap(), "one\n\ntwo\n");
         for at in 0..note.len() {
             for flip in 1..=255 {
                 let mut bad = note.clone().into_bytes();
                 bad[at] ^= flip;
                 if let Ok(bad) = String::from_utf8(bad) {
-                    assert!(
-                        verify_sole(&bad, signer.verifier_key()).is_err(),
-                        "byte {at} ^ {flip}"
-                    );
+                    assert!(verify_sole(&bad, signer.verifier_key()).is_err(), "byte {at} ^ {flip}");
                 }
             }
             let mut bad = note.clone().into_bytes();
@@ -201,14 +186,8 @@ mod tests {
         let both = format!("{note}{line}\n");
         assert_eq!(verify(&both, ours.verifier_key()).unwrap(), "text\n");
         assert_eq!(verify(&both, other.verifier_key()).unwrap(), "text\n");
-        assert_eq!(
-            verify_sole(&both, ours.verifier_key()),
-            Err(NoteError::NotSole)
-        );
-        assert_eq!(
-            verify(&note, other.verifier_key()),
-            Err(NoteError::Unsigned)
-        );
+        assert_eq!(verify_sole(&both, ours.verifier_key()), Err(NoteError::NotSole));
+        assert_eq!(verify(&note, other.verifier_key()), Err(NoteError::Unsigned));
         let own = note.lines().last().unwrap();
         assert_eq!(
             verify(&format!("{note}{own}\n"), ours.verifier_key()),

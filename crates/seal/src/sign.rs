@@ -43,13 +43,8 @@ impl LogSigner {
     /// # Errors
     /// [`SignError::Name`] or [`SignError::Seed`].
     pub fn new(name: &str, seed: &SecretKey) -> Result<Self, SignError> {
-        let pair =
-            Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| SignError::Seed)?;
-        let public = pair
-            .public_key()
-            .as_ref()
-            .try_into()
-            .map_err(|_| SignError::Seed)?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| SignError::Seed)?;
+        let public = pair.public_key().as_ref().try_into().map_err(|_| SignError::Seed)?;
         Ok(Self {
             verifier: VerifierKey::new(name, public)?,
             pair,
@@ -136,13 +131,7 @@ impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut key = vec![TYPE_ED25519];
         key.extend_from_slice(&self.public);
-        write!(
-            f,
-            "{}+{}+{}",
-            self.name,
-            hex::encode(self.id),
-            STANDARD.encode(key)
-        )
+        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(key))
     }
 }
 
@@ -171,10 +160,7 @@ impl FromStr for VerifierKey {
 
 /// Signed-note's rule for key names.
 pub(crate) fn is_key_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || c == '+')
+    !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 
 fn key_id(name: &str, public: &[u8; PUBLIC_KEY_BYTES]) -> [u8; 4] {
@@ -217,20 +203,14 @@ mod tests {
             }
         }
         assert!(format!("{PETER}\n").parse::<VerifierKey>().is_err());
-        assert!(
-            PETER
-                .replace("c74f", "C74F")
-                .parse::<VerifierKey>()
-                .is_err()
-        );
+        assert!(PETER.replace("c74f", "C74F").parse::<VerifierKey>().is_err());
         assert!(VerifierKey::new("a b", [0; 32]).is_err());
         assert!(VerifierKey::new("", [0; 32]).is_err());
     }
 
     #[test]
     fn rfc_8032_test_1() {
-        let seed = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-            .unwrap();
+        let seed = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
         let signer = LogSigner::new("n", &SecretKey::from_slice(&seed).unwrap()).unwrap();
         assert_eq!(
             hex::encode(signer.sign(b"")),

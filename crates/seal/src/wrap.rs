@@ -30,10 +30,7 @@ mod tests {
 
     #[test]
     fn wraps_and_unwraps_in_its_context_only() {
-        let (kek, key) = (
-            SecretKey::generate().unwrap(),
-            SecretKey::generate().unwrap(),
-        );
+        let (kek, key) = (SecretKey::generate().unwrap(), SecretKey::generate().unwrap());
         let wrapped = wrap_key(&kek, b"partition 1", &key).unwrap();
         assert_eq!(wrapped.len(), 61);
         assert_eq!(wrapped.len(), WRAPPED_KEY_BYTES);
@@ -46,9 +43,6 @@ mod tests {
             SealError::NotAuthentic
         );
         let no_key = envelope::seal(&kek, b"x", b"short").unwrap();
-        assert_eq!(
-            unwrap_key(&kek, b"x", &no_key).unwrap_err(),
-            SealError::KeyLength
-        );
+        assert_eq!(unwrap_key(&kek, b"x", &no_key).unwrap_err(), SealError::KeyLength);
     }
 }

@@ -1,10 +1,5 @@
 //! The independent checker in `docs/verify` and this crate agree on certificates and logs, good and bad.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +11,8 @@ use std::{
 use callvault_seal::{
     SecretKey, certificate,
     log::{
-        Audit, Checkpoint, Growth, Hash, LogError, TlogProof, encode_bundle, entry_bundle_path,
-        find_tile_path, grow, leaf_hash, prove_inclusion, tree_root,
+        Audit, Checkpoint, Growth, Hash, LogError, TlogProof, encode_bundle, entry_bundle_path, find_tile_path, grow,
+        leaf_hash, prove_inclusion, tree_root,
     },
     sign::{LogSigner, VerifierKey},
 };
@@ -90,10 +85,7 @@ impl Log {
         }
         for (index, entries) in (0..).zip(self.entries.chunks(256)) {
             let width = find_tile_path(0, index, size).unwrap().width;
-            self.write(
-                &entry_bundle_path(index, width),
-                &encode_bundle(entries).unwrap(),
-            );
+            self.write(&entry_bundle_path(index, width), &encode_bundle(entries).unwrap());
         }
         self.write("checkpoint", self.checkpoint(size).as_bytes());
     }
@@ -102,19 +94,10 @@ impl Log {
         let proof = TlogProof {
             extra: None,
             index,
-            hashes: prove_inclusion(index, size, &|level: u8, index: u64| {
-                self.read(level, index)
-            })
-            .unwrap(),
+            hashes: prove_inclusion(index, size, &|level: u8, index: u64| self.read(level, index)).unwrap(),
             checkpoint: self.checkpoint(size),
         };
-        certificate::issue(
-            &self.signer,
-            json,
-            &self.entries[index as usize],
-            &proof.to_text(),
-        )
-        .unwrap()
+        certificate::issue(&self.signer, json, &self.entries[index as usize], &proof.to_text()).unwrap()
     }
 
     /// What this crate says of the published log.
@@ -140,9 +123,7 @@ impl Log {
             return false;
         };
         audit.check_entry(opened.index, &opened.leaf).is_ok()
-            && audit
-                .root_at(opened.tree_size)
-                .is_ok_and(|root| root == opened.root)
+            && audit.root_at(opened.tree_size).is_ok_and(|root| root == opened.root)
     }
 
     /// Asserts that both say the same of a certificate and the published log.
@@ -150,11 +131,7 @@ impl Log {
         self.write("certificate", text.as_bytes());
         let mut options = vec!["--log", self.dir.path().to_str().unwrap()];
         let since_path = since.map(|name| self.path(name));
-        options.extend(
-            since_path
-                .iter()
-                .flat_map(|path| ["--since", path.to_str().unwrap()]),
-        );
+        options.extend(since_path.iter().flat_map(|path| ["--since", path.to_str().unwrap()]));
         let (accepted, said) = checker(&self.path("key"), &options, &[self.path("certificate")]);
         assert_eq!(accepted, good, "{what}: {said}");
         assert_eq!(self.holds(text, since), good, "{what}");
@@ -187,9 +164,7 @@ fn statement(n: usize) -> Value {
 }
 
 fn entries(count: usize) -> Vec<Vec<u8>> {
-    (0..count)
-        .map(|n| leaf(n).to_string().into_bytes())
-        .collect()
+    (0..count).map(|n| leaf(n).to_string().into_bytes()).collect()
 }
 
 /// Runs the checker; whether it accepts everything, and what it prints.
@@ -209,19 +184,14 @@ fn checker(key: &Path, options: &[&str], certificates: &[PathBuf]) -> (bool, Str
         String::from_utf8_lossy(&run.stderr)
     );
     let code = run.status.code();
-    assert!(
-        matches!(code, Some(0 | 1)) && !said.contains("Traceback"),
-        "{said}"
-    );
+    assert!(matches!(code, Some(0 | 1)) && !said.contains("Traceback"), "{said}");
     (code == Some(0), said)
 }
 
 #[test]
 fn every_changed_certificate() {
     let log = Log::new(1, entries(20));
-    let good = log
-        .certificate(7, 20, &statement(7).to_string())
-        .into_bytes();
+    let good = log.certificate(7, 20, &statement(7).to_string()).into_bytes();
     let mut variants: Vec<Vec<u8>> = vec![good.clone()];
     for at in 0..good.len() {
         for flip in [1, 0x20, 0x80] {
@@ -239,14 +209,11 @@ fn every_changed_certificate() {
     variants.extend([&b"\n"[..], b" ", b"x"].map(|more| [&good, more].concat()));
     variants.push(Vec::new());
 
-    let paths: Vec<PathBuf> = (0..variants.len())
-        .map(|n| log.path(&format!("c{n}")))
-        .collect();
+    let paths: Vec<PathBuf> = (0..variants.len()).map(|n| log.path(&format!("c{n}"))).collect();
     let mut verdicts = BTreeMap::new();
     for (path, variant) in paths.iter().zip(&variants) {
         fs::write(path, variant).unwrap();
-        let ours = std::str::from_utf8(variant)
-            .is_ok_and(|text| certificate::open(text, log.key()).is_ok());
+        let ours = std::str::from_utf8(variant).is_ok_and(|text| certificate::open(text, log.key()).is_ok());
         verdicts.insert(path.to_str().unwrap(), ours);
     }
     let (_, said) = checker(&log.path("key"), &[], &paths);
@@ -259,11 +226,7 @@ fn every_changed_certificate() {
     }
     assert_eq!(seen, variants.len());
     let accepted: Vec<_> = verdicts.iter().filter(|(_, good)| **good).collect();
-    assert_eq!(
-        accepted.len(),
-        1,
-        "only the unchanged one holds: {accepted:?}"
-    );
+    assert_eq!(accepted.len(), 1, "only the unchanged one holds: {accepted:?}");
 }
 
 #[test]
@@ -273,12 +236,7 @@ fn logs_good_cut_forked_and_damaged() {
     log.write("earlier", log.checkpoint(300).as_bytes());
     let text = log.certificate(290, 400, &statement(290).to_string());
     log.agree(&text, None, true, "good");
-    log.agree(
-        &text,
-        Some("earlier"),
-        true,
-        "good since an earlier checkpoint",
-    );
+    log.agree(&text, Some("earlier"), true, "good since an earlier checkpoint");
 
     let restore = |path: &str, bytes: &[u8]| log.write(path, bytes);
     for path in [
@@ -305,16 +263,8 @@ fn logs_good_cut_forked_and_damaged() {
     restore("checkpoint", &bad);
     log.agree(&text, None, false, "checkpoint changed");
     restore("checkpoint", log.checkpoint(350).as_bytes());
-    restore(
-        "tile/0/001.p/94",
-        &fs::read(log.path("tile/0/001")).unwrap()[..94 * 32],
-    );
-    log.agree(
-        &text,
-        None,
-        false,
-        "log rolled back to before the certificate",
-    );
+    restore("tile/0/001.p/94", &fs::read(log.path("tile/0/001")).unwrap()[..94 * 32]);
+    log.agree(&text, None, false, "log rolled back to before the certificate");
     restore("checkpoint", &checkpoint);
     log.agree(&text, None, true, "restored");
 }
@@ -340,22 +290,9 @@ fn forks_and_other_keys() {
     fork.publish();
     fork.agree(&text, None, true, "what differs came later");
     fork.write("later", log.checkpoint(500).as_bytes());
-    fork.agree(
-        &text,
-        Some("later"),
-        false,
-        "forked since the earlier checkpoint",
-    );
-    fork.write(
-        "beyond",
-        Log::new(1, entries(700)).checkpoint(700).as_bytes(),
-    );
-    fork.agree(
-        &text,
-        Some("beyond"),
-        false,
-        "smaller than the earlier checkpoint",
-    );
+    fork.agree(&text, Some("later"), false, "forked since the earlier checkpoint");
+    fork.write("beyond", Log::new(1, entries(700)).checkpoint(700).as_bytes());
+    fork.agree(&text, Some("beyond"), false, "smaller than the earlier checkpoint");
 
     let stranger = Log::new(2, entries(600));
     stranger.publish();

@@ -1,10 +1,5 @@
 //! Google Tink opens our streams, and we open Tink's.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
     fs,
@@ -24,12 +19,7 @@ const AAD: &str = "recording RE123";
 fn tink(mode: &str, key: &SecretKey, segment_bytes: usize, source: &Path, target: &Path) -> Output {
     Command::new(python::python_with("tink", "tink"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/tink_streams.py"))
-        .args([
-            mode,
-            &hex::encode(key.expose()),
-            AAD,
-            &segment_bytes.to_string(),
-        ])
+        .args([mode, &hex::encode(key.expose()), AAD, &segment_bytes.to_string()])
         .args([source, target])
         .output()
         .unwrap()

@@ -9,4 +9,6 @@
 )]
 
 pub mod conformance;
+pub mod fault;
 pub mod services;
+pub mod world;

@@ -31,10 +31,7 @@ pub fn match_recording(file_name: &str) -> Option<&str> {
     {
         return Some(stem);
     }
-    let from = stem
-        .len()
-        .checked_sub(36)
-        .filter(|&from| stem.is_char_boundary(from));
+    let from = stem.len().checked_sub(36).filter(|&from| stem.is_char_boundary(from));
     if let Some(uuid) = from.map(|from| &stem[from..]).filter(|uuid| is_uuid(uuid)) {
         let before = &stem[..stem.len() - 36];
         return (before.is_empty() || before.ends_with(['_', '-', '.'])).then_some(uuid);
@@ -42,14 +39,10 @@ pub fn match_recording(file_name: &str) -> Option<&str> {
     let mut dashes = stem.rsplit('-');
     let last = dashes.next().filter(|last| is_unique_id(last))?;
     let before = &stem[..stem.len() - last.len()];
-    let is_date_name = dashes.next().is_some_and(|time| is_digits(time, 6))
-        && dashes.next().is_some_and(|date| is_digits(date, 8));
+    let is_date_name =
+        dashes.next().is_some_and(|time| is_digits(time, 6)) && dashes.next().is_some_and(|date| is_digits(date, 8));
     // Without a date in front, what stands before the number is Asterisk's system name, a part of the unique id.
-    Some(if before.is_empty() || is_date_name {
-        last
-    } else {
-        stem
-    })
+    Some(if before.is_empty() || is_date_name { last } else { stem })
 }
 
 fn is_digits(text: &str, len: usize) -> bool {

@@ -8,9 +8,7 @@ use super::{AudioError, AudioInfo, read_up_to};
 
 /// Kilobits a second by index, layer III: MPEG-1, then MPEG-2 and 2.5. Index 0 (free format) is not taken.
 const BITRATES: [[u32; 15]; 2] = [
-    [
-        0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
-    ],
+    [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
     [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 ];
 const SAMPLE_RATES: [u32; 3] = [44_100, 48_000, 32_000];
@@ -87,11 +85,7 @@ pub(super) fn probe<R: Read + Seek>(reader: &mut R, len: u64) -> Result<AudioInf
             Header::OtherLayer if first.is_none() => return Err(AudioError::UnsupportedLayer),
             _ if first.is_none() => return Err(AudioError::NotAudio),
             // ID3v1, APE and Lyrics3 tags end a file; padding zeros may.
-            _ if head.starts_with(b"TAG")
-                || &head == b"APET"
-                || &head == b"LYRI"
-                || head == [0; 4] =>
-            {
+            _ if head.starts_with(b"TAG") || &head == b"APET" || &head == b"LYRI" || head == [0; 4] => {
                 break;
             }
             _ if found < 4 => {
@@ -119,9 +113,7 @@ pub(super) fn probe<R: Read + Seek>(reader: &mut R, len: u64) -> Result<AudioInf
                 let body = read_up_to(&mut reader, &mut body)?;
                 let read = body.len() as u64;
                 tagged_frames = tag_frames(body, &frame);
-                reader.seek_relative(
-                    i64::try_from(frame.bytes).unwrap_or(0) - 4 - i64::try_from(read).unwrap_or(0),
-                )?;
+                reader.seek_relative(i64::try_from(frame.bytes).unwrap_or(0) - 4 - i64::try_from(read).unwrap_or(0))?;
                 if tagged_frames.is_none() {
                     (samples, data_bytes, frames) = (frame.samples, frame.bytes, 1);
                 }
@@ -129,9 +121,7 @@ pub(super) fn probe<R: Read + Seek>(reader: &mut R, len: u64) -> Result<AudioInf
             }
             Some(earlier) => {
                 if earlier.sample_rate_hz != frame.sample_rate_hz {
-                    return Err(AudioError::BadHeader(
-                        "the sample rate changes inside the file",
-                    ));
+                    return Err(AudioError::BadHeader("the sample rate changes inside the file"));
                 }
                 reader.seek_relative(i64::try_from(frame.bytes).unwrap_or(0) - 4)?;
                 samples += frame.samples;

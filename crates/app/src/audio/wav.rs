@@ -92,9 +92,7 @@ fn read_layout<R: Read>(reader: &mut R, bytes: u32) -> Result<Layout, AudioError
         bits == 8
     };
     if !bits_fit || block_bytes != channels * (bits / 8) {
-        return Err(AudioError::BadHeader(
-            "bits a sample, channels and block size disagree",
-        ));
+        return Err(AudioError::BadHeader("bits a sample, channels and block size disagree"));
     }
     Ok(Layout {
         channels,
@@ -103,13 +101,7 @@ fn read_layout<R: Read>(reader: &mut R, bytes: u32) -> Result<Layout, AudioError
     })
 }
 
-fn finish(
-    layout: &Layout,
-    riff_bytes: u32,
-    data_bytes: u32,
-    data_at: u64,
-    len: u64,
-) -> Result<AudioInfo, AudioError> {
+fn finish(layout: &Layout, riff_bytes: u32, data_bytes: u32, data_at: u64, len: u64) -> Result<AudioInfo, AudioError> {
     let present = len.saturating_sub(data_at);
     if data_bytes == UNKNOWN || (data_bytes == 0 && present > 0) {
         return Err(AudioError::Unfinished);

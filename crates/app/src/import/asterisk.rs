@@ -13,9 +13,7 @@ use callvault_core::{
 
 use super::{
     Fault, SidMaker,
-    context::{
-        CallFields, Context, check_call, check_extra, check_name, is_telephone, parse_count,
-    },
+    context::{CallFields, Context, check_call, check_extra, check_name, is_telephone, parse_count},
     json::push_member,
     moment::civil_seconds,
     own_csv::{split_row, wrong_column_count},
@@ -55,13 +53,7 @@ pub(crate) fn looks_like(row: &str) -> bool {
 
 /// The names of the columns behind the sixteenth.
 fn tail_names(columns: &[Cow<'_, str>]) -> &'static [&'static str] {
-    const ALL: [&str; 5] = [
-        "uniqueid",
-        "userfield",
-        "linkedid",
-        "peeraccount",
-        "sequence",
-    ];
+    const ALL: [&str; 5] = ["uniqueid", "userfield", "linkedid", "peeraccount", "sequence"];
     let has_unique_id = columns
         .get(MIN_COLUMNS)
         .is_some_and(|text| unique_id_seconds(text).is_some());
@@ -81,9 +73,7 @@ fn tail_names(columns: &[Cow<'_, str>]) -> &'static [&'static str] {
 fn unique_id_seconds(text: &str) -> Option<i64> {
     let last = text.rsplit('-').next()?;
     let (seconds, serial) = last.split_once('.')?;
-    let digits = |part: &str| {
-        !part.is_empty() && part.len() <= 12 && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
+    let digits = |part: &str| !part.is_empty() && part.len() <= 12 && part.bytes().all(|byte| byte.is_ascii_digit());
     if digits(seconds) && digits(serial) {
         seconds.parse().ok()
     } else {
@@ -110,24 +100,12 @@ pub(crate) fn read_row<S: SidMaker>(row: &str, cx: &mut Context<S>) -> Result<Re
         .then(|| columns[MIN_COLUMNS].as_ref())
         .filter(|id| !id.is_empty());
 
-    let at = required_moment(
-        columns,
-        START,
-        "start",
-        unique_id.and_then(unique_id_seconds),
-        cx,
-    )?;
+    let at = required_moment(columns, START, "start", unique_id.and_then(unique_id_seconds), cx)?;
     let duration_s = parse_count("duration", &columns[DURATION])?;
     let talk_s = parse_count("billsec", &columns[BILLSEC])?;
     let start_s = at.0 / SECOND_US;
     let answered_at = moment(columns, ANSWER, "answer", Some(start_s), cx)?;
-    let ended_at = moment(
-        columns,
-        END,
-        "end",
-        Some(start_s + i64::from(duration_s)),
-        cx,
-    )?;
+    let ended_at = moment(columns, END, "end", Some(start_s + i64::from(duration_s)), cx)?;
     let status = status(&columns[DISPOSITION])?;
     let (name, clid_number) = split_clid(&columns[CLID]);
     let source = if columns[SRC].is_empty() {
@@ -170,12 +148,7 @@ pub(crate) fn read_row<S: SidMaker>(row: &str, cx: &mut Context<S>) -> Result<Re
         talk_s,
         price_micros: None,
         caller_name: (!name.is_empty()).then(|| name.into()),
-        extra: extra(
-            columns,
-            tail,
-            account_number.is_some(),
-            clid_number == source,
-        )?,
+        extra: extra(columns, tail, account_number.is_some(), clid_number == source)?,
     };
     check_call(&call, &CALL_FIELDS)?;
     call.sid = make_sid(columns, at, cx);
@@ -244,10 +217,7 @@ fn status(disposition: &str) -> Result<CallStatus, Fault> {
 
 /// `"Name" <number>` as its two parts; either may be missing.
 fn split_clid(clid: &str) -> (&str, &str) {
-    let Some((name, number)) = clid
-        .strip_suffix('>')
-        .and_then(|clid| clid.rsplit_once('<'))
-    else {
+    let Some((name, number)) = clid.strip_suffix('>').and_then(|clid| clid.rsplit_once('<')) else {
         return ("", clid.trim());
     };
     let name = name.trim();
@@ -261,17 +231,11 @@ fn split_clid(clid: &str) -> (&str, &str) {
 
 /// Whom the call went to. Asterisk's special extensions (`s`, `h`, `i`, `t` and the like) are no party: then the peer in
 /// `dstchannel` (`PJSIP/1001-0000002a`) is.
-fn destination<S: SidMaker>(
-    columns: &[Cow<'_, str>],
-    cx: &mut Context<S>,
-) -> Result<Number, Fault> {
+fn destination<S: SidMaker>(columns: &[Cow<'_, str>], cx: &mut Context<S>) -> Result<Number, Fault> {
     let dst = columns[DST].as_ref();
     if matches!(dst, "s" | "h" | "i" | "t" | "T" | "o" | "a" | "e" | "") {
         let peer = channel_peer(&columns[DSTCHANNEL]);
-        if let Some(peer) = peer.filter(|peer| {
-            peer.bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b'+')
-        }) {
+        if let Some(peer) = peer.filter(|peer| peer.bytes().all(|byte| byte.is_ascii_digit() || byte == b'+')) {
             return cx.number("dstchannel", peer);
         }
     }

@@ -69,10 +69,7 @@ impl<S: SidMaker> Context<S> {
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the slot number is what is wanted"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the slot number is what is wanted")]
         let slot = &mut self.cache[(hash ^ hash >> 32) as usize & (CACHE_SLOTS - 1)];
         if let Some((known, parsed)) = slot
             && **known == *text
@@ -112,8 +109,7 @@ fn indian_mobile(text: &str) -> Option<&str> {
         12 => text.strip_prefix("91")?,
         _ => return None,
     };
-    let mobile = digits.starts_with(['9', '8', '7', '6'])
-        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let mobile = digits.starts_with(['9', '8', '7', '6']) && digits.bytes().all(|byte| byte.is_ascii_digit());
     mobile.then_some(digits)
 }
 
@@ -167,11 +163,7 @@ pub(crate) fn parse_count(field: &'static str, text: &str) -> Result<u32, Fault>
     }
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Fault::field(
-            field,
-            "not-an-integer",
-            "expected a whole number",
-        ));
+        return Err(Fault::field(field, "not-an-integer", "expected a whole number"));
     }
     if text.starts_with('-') {
         return Err(Fault::field(field, "negative-number", "below zero"));

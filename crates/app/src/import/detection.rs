@@ -12,9 +12,7 @@ use super::{
 /// [`super::Reader`] of any format says what it is, if it is a packed file or not UTF-8.
 #[must_use]
 pub fn detect(first_bytes: &[u8], file_name: &str) -> Option<Format> {
-    let bytes = first_bytes
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(first_bytes);
+    let bytes = first_bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first_bytes);
     // The cut may fall inside a character.
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -33,13 +31,8 @@ pub fn detect(first_bytes: &[u8], file_name: &str) -> Option<Format> {
     if !REQUIRED.iter().all(|field| has(field.name())) {
         return None;
     }
-    let is_message = names.iter().any(|name| is_message_only(name))
-        || (says_message(file_name) && !has("duration_s"));
-    Some(Format::Csv(if is_message {
-        Class::Message
-    } else {
-        Class::Call
-    }))
+    let is_message = names.iter().any(|name| is_message_only(name)) || (says_message(file_name) && !has("duration_s"));
+    Some(Format::Csv(if is_message { Class::Message } else { Class::Call }))
 }
 
 fn detect_json(text: &str, file_name: &str) -> Option<Format> {
@@ -68,11 +61,7 @@ fn detect_json(text: &str, file_name: &str) -> Option<Format> {
         || line.contains("\"class\": \"message\"")
         || names.into_iter().any(key)
         || (says_message(file_name) && !key("duration_s"));
-    Some(Format::Ndjson(if is_message {
-        Class::Message
-    } else {
-        Class::Call
-    }))
+    Some(Format::Ndjson(if is_message { Class::Message } else { Class::Call }))
 }
 
 fn is_message_only(name: &str) -> bool {

@@ -73,13 +73,7 @@ fields! {
 }
 
 /// The fields every row of an own format must have.
-pub(crate) const REQUIRED: [Field; 5] = [
-    Field::At,
-    Field::Direction,
-    Field::From,
-    Field::To,
-    Field::Status,
-];
+pub(crate) const REQUIRED: [Field; 5] = [Field::At, Field::Direction, Field::From, Field::To, Field::Status];
 
 /// The values of one row, by field.
 pub(crate) struct Draft<'a> {

@@ -27,28 +27,17 @@ pub(crate) enum Frame {
         lines: u64,
     },
     /// A broken row too long to hold. It is consumed already; this is its beginning.
-    Skipped {
-        fault: Fault,
-        raw: Vec<u8>,
-        lines: u64,
-    },
+    Skipped { fault: Fault, raw: Vec<u8>, lines: u64 },
     /// Nothing is left.
     End,
 }
 
 fn too_long(max_bytes: usize) -> Fault {
-    Fault::row(
-        "line-too-long",
-        format!("longer than the limit of {max_bytes} bytes"),
-    )
+    Fault::row("line-too-long", format!("longer than the limit of {max_bytes} bytes"))
 }
 
 /// The next line, or the next CSV row when `quotes` says that quoted fields may span lines.
-pub(crate) fn next_row<R: Read>(
-    window: &mut Window<R>,
-    max_bytes: usize,
-    quotes: bool,
-) -> io::Result<Frame> {
+pub(crate) fn next_row<R: Read>(window: &mut Window<R>, max_bytes: usize, quotes: bool) -> io::Result<Frame> {
     let mut searched = 0;
     let newline = loop {
         let data = window.data();
@@ -154,11 +143,7 @@ fn scan_quoted(data: &[u8]) -> Quoted {
 }
 
 /// A row whose first line (up to `newline`) holds a quote. When its quotes make no row, only that line is given up.
-fn next_quoted_row<R: Read>(
-    window: &mut Window<R>,
-    newline: usize,
-    max_bytes: usize,
-) -> io::Result<Frame> {
+fn next_quoted_row<R: Read>(window: &mut Window<R>, newline: usize, max_bytes: usize) -> io::Result<Frame> {
     let bad = |code, message| Frame::Bad {
         fault: Fault::row(code, message),
         len: newline,
@@ -193,9 +178,7 @@ fn next_quoted_row<R: Read>(
                     terminated: false,
                 });
             }
-            Quoted::Open | Quoted::Unended if !window.at_end() && data.len() <= max_bytes => {
-                window.fill()?
-            }
+            Quoted::Open | Quoted::Unended if !window.at_end() && data.len() <= max_bytes => window.fill()?,
             _ => {
                 return Ok(bad(
                     "unterminated-quote",
@@ -289,16 +272,10 @@ fn scan_document(data: &[u8]) -> Document {
 }
 
 /// The next JSON document of a stream of them: separated by anything of space, commas, and the brackets of an array.
-pub(crate) fn next_document<R: Read>(
-    window: &mut Window<R>,
-    max_bytes: usize,
-) -> io::Result<Frame> {
+pub(crate) fn next_document<R: Read>(window: &mut Window<R>, max_bytes: usize) -> io::Result<Frame> {
     loop {
         let data = window.data();
-        let blank = data
-            .iter()
-            .take_while(|byte| b" \t\r\n,[]".contains(byte))
-            .count();
+        let blank = data.iter().take_while(|byte| b" \t\r\n,[]".contains(byte)).count();
         let all = blank == data.len();
         window.consume(blank);
         match (all, window.at_end()) {
@@ -308,10 +285,7 @@ pub(crate) fn next_document<R: Read>(
         }
     }
     if window.data().first() != Some(&b'{') {
-        return skip_document(
-            window,
-            Fault::row("bad-json", "expected a JSON object here"),
-        );
+        return skip_document(window, Fault::row("bad-json", "expected a JSON object here"));
     }
     loop {
         let data = window.data();
@@ -329,17 +303,11 @@ pub(crate) fn next_document<R: Read>(
             }
             Document::Open if data.len() <= max_bytes && !window.at_end() => window.fill()?,
             Document::Open if data.len() <= max_bytes => {
-                let mut frame = skip_document(
-                    window,
-                    Fault::row("truncated", "the file ends inside a document"),
-                )?;
+                let mut frame = skip_document(window, Fault::row("truncated", "the file ends inside a document"))?;
                 if let Frame::Skipped { fault, .. } = &mut frame
                     && !window.data().is_empty()
                 {
-                    *fault = Fault::row(
-                        "bad-json",
-                        "the document is cut: the next one begins inside it",
-                    );
+                    *fault = Fault::row("bad-json", "the document is cut: the next one begins inside it");
                 }
                 return Ok(frame);
             }
@@ -366,10 +334,7 @@ fn skip_document<R: Read>(window: &mut Window<R>, fault: Fault) -> io::Result<Fr
         }
         let len = data.len();
         if at_line_start {
-            let blank = data
-                .iter()
-                .take_while(|byte| b" \t\r\n,[".contains(byte))
-                .count();
+            let blank = data.iter().take_while(|byte| b" \t\r\n,[".contains(byte)).count();
             match data.get(blank) {
                 Some(b'{') => {
                     window.consume(blank);
@@ -391,9 +356,5 @@ fn skip_document<R: Read>(window: &mut Window<R>, fault: Fault) -> io::Result<Fr
         }
     }
     raw.truncate(usize::try_from(window.offset() - start).unwrap_or(usize::MAX));
-    Ok(Frame::Skipped {
-        fault,
-        raw,
-        lines: 1,
-    })
+    Ok(Frame::Skipped { fault, raw, lines: 1 })
 }

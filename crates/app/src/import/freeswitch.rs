@@ -12,9 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Fault, SidMaker,
-    context::{
-        CallFields, Context, MAX_EXTRA_BYTES, check_call, check_name, is_telephone, parse_count,
-    },
+    context::{CallFields, Context, MAX_EXTRA_BYTES, check_call, check_name, is_telephone, parse_count},
     json::StrictValue,
     ndjson::describe,
 };
@@ -62,16 +60,13 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn new(document: &'a Map<String, Value>) -> Result<Self, Fault> {
-        let variables = document
-            .get("variables")
-            .and_then(Value::as_object)
-            .ok_or_else(|| {
-                Fault::field(
-                    "variables",
-                    "missing-field",
-                    "not a mod_json_cdr document: it has no variables",
-                )
-            })?;
+        let variables = document.get("variables").and_then(Value::as_object).ok_or_else(|| {
+            Fault::field(
+                "variables",
+                "missing-field",
+                "not a mod_json_cdr document: it has no variables",
+            )
+        })?;
         let flow = match document.get("callflow") {
             Some(Value::Array(entries)) => entries.last().and_then(Value::as_object),
             Some(Value::Object(entry)) => Some(entry),
@@ -119,10 +114,7 @@ fn percent_decode(text: &str) -> Cow<'_, str> {
             at += 1;
             continue;
         }
-        let Some(decoded) = bytes
-            .get(at + 1..at + 3)
-            .and_then(|digits| hex::decode(digits).ok())
-        else {
+        let Some(decoded) = bytes.get(at + 1..at + 3).and_then(|digits| hex::decode(digits).ok()) else {
             return Cow::Borrowed(text);
         };
         out.extend_from_slice(&decoded);
@@ -136,42 +128,17 @@ fn build_call<S: SidMaker>(source: &Source<'_>, cx: &mut Context<S>) -> Result<C
         .variable("uuid")
         .or_else(|| source.profile("uuid"))
         .or_else(|| source.variable("call_uuid"))
-        .ok_or_else(|| {
-            Fault::field(
-                "variables.uuid",
-                "missing-field",
-                "the document names no call",
-            )
-        })?;
+        .ok_or_else(|| Fault::field("variables.uuid", "missing-field", "the document names no call"))?;
     check_name("variables.uuid", &uuid)?;
-    let at = moment(
-        source,
-        "variables.start_uepoch",
-        "start_epoch",
-        "created_time",
-        cx,
-    )?
-    .ok_or_else(|| {
+    let at = moment(source, "variables.start_uepoch", "start_epoch", "created_time", cx)?.ok_or_else(|| {
         Fault::field(
             "variables.start_uepoch",
             "missing-field",
             "the document has no start time",
         )
     })?;
-    let answered_at = moment(
-        source,
-        "variables.answer_uepoch",
-        "answer_epoch",
-        "answered_time",
-        cx,
-    )?;
-    let ended_at = moment(
-        source,
-        "variables.end_uepoch",
-        "end_epoch",
-        "hangup_time",
-        cx,
-    )?;
+    let answered_at = moment(source, "variables.answer_uepoch", "answer_epoch", "answered_time", cx)?;
+    let ended_at = moment(source, "variables.end_uepoch", "end_epoch", "hangup_time", cx)?;
     let count = |field: &'static str, name| match source.variable(name) {
         Some(text) => parse_count(field, &text),
         None => Ok(0),
@@ -199,11 +166,7 @@ fn build_call<S: SidMaker>(source: &Source<'_>, cx: &mut Context<S>) -> Result<C
         .variable("accountcode")
         .and_then(|text| cx.number("accountcode", &text).ok());
     let exophone = account.filter(is_telephone).unwrap_or_else(|| {
-        let own = if direction == Direction::Inbound {
-            &to
-        } else {
-            &from
-        };
+        let own = if direction == Direction::Inbound { &to } else { &from };
         if is_telephone(own) {
             own.clone()
         } else {
@@ -269,8 +232,7 @@ fn moment<S: SidMaker>(
     if count == 0 {
         return Ok(None);
     }
-    cx.check_moment(field, TimeUs(count.saturating_mul(unit)))
-        .map(Some)
+    cx.check_moment(field, TimeUs(count.saturating_mul(unit))).map(Some)
 }
 
 /// The switch says which way the *leg* went. A leg that came in from an extension to the outside is a person dialling
@@ -294,9 +256,7 @@ fn direction(source: &Source<'_>, from: &Number, to: &Number) -> Result<Directio
                 Direction::OutboundApi
             })
         }
-        Some("inbound") | None
-            if !is_telephone(from) && !from.is_withheld() && is_telephone(to) =>
-        {
+        Some("inbound") | None if !is_telephone(from) && !from.is_withheld() && is_telephone(to) => {
             Ok(Direction::OutboundDial)
         }
         Some("inbound") | None => Ok(Direction::Inbound),
@@ -316,12 +276,10 @@ fn status(cause: Option<&str>, answered: bool, ended: bool) -> CallStatus {
         _ if answered => CallStatus::Completed,
         Some("USER_BUSY" | "CALL_REJECTED") => CallStatus::Busy,
         Some(
-            "NO_ANSWER" | "NO_USER_RESPONSE" | "ALLOTTED_TIMEOUT" | "PROGRESS_TIMEOUT"
-            | "MEDIA_TIMEOUT" | "NORMAL_CLEARING",
+            "NO_ANSWER" | "NO_USER_RESPONSE" | "ALLOTTED_TIMEOUT" | "PROGRESS_TIMEOUT" | "MEDIA_TIMEOUT"
+            | "NORMAL_CLEARING",
         ) => CallStatus::NoAnswer,
-        Some("ORIGINATOR_CANCEL" | "LOSE_RACE" | "PICKED_OFF" | "MANAGER_REQUEST") => {
-            CallStatus::Canceled
-        }
+        Some("ORIGINATOR_CANCEL" | "LOSE_RACE" | "PICKED_OFF" | "MANAGER_REQUEST") => CallStatus::Canceled,
         _ => CallStatus::Failed,
     }
 }
@@ -351,13 +309,7 @@ fn fit_extra(mut document: Map<String, Value>) -> Result<(String, bool), Fault> 
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         for (size, name) in sizes {
             // What is named as dropped takes room itself.
-            if length
-                + dropped
-                    .iter()
-                    .map(|name| name.to_string().len() + 1)
-                    .sum::<usize>()
-                <= MAX_EXTRA_BYTES - 512
-            {
+            if length + dropped.iter().map(|name| name.to_string().len() + 1).sum::<usize>() <= MAX_EXTRA_BYTES - 512 {
                 break;
             }
             length = length.saturating_sub(size + name.len() + 3);

@@ -130,9 +130,7 @@ mod tests {
     fn a_key_said_twice_is_refused_at_any_depth() {
         assert!(serde_json::from_str::<StrictValue>(r#"{"a":[{"b":1,"c":2}],"b":1}"#).is_ok());
         for text in [r#"{"a":1,"a":1}"#, r#"{"x":[{"a":1,"a":2}]}"#] {
-            let error = serde_json::from_str::<StrictValue>(text)
-                .err()
-                .expect("refused");
+            let error = serde_json::from_str::<StrictValue>(text).err().expect("refused");
             assert!(error.to_string().starts_with(DUPLICATE_KEY));
         }
     }

@@ -93,9 +93,7 @@ pub fn parse_time_zone(text: &str) -> Result<TimeZone, NoSuchTimeZone> {
     {
         let (hours, minutes) = text[1..].split_once(':').ok_or(NoSuchTimeZone)?;
         let two_digits = |part: &str| (part.len() == 2).then(|| part.parse::<u8>().ok()).flatten();
-        let (hours, minutes) = two_digits(hours)
-            .zip(two_digits(minutes))
-            .ok_or(NoSuchTimeZone)?;
+        let (hours, minutes) = two_digits(hours).zip(two_digits(minutes)).ok_or(NoSuchTimeZone)?;
         if hours > 14 || minutes > 59 {
             return Err(NoSuchTimeZone);
         }
@@ -247,11 +245,7 @@ impl Fault {
         }
     }
 
-    pub(crate) fn field(
-        field: &'static str,
-        code: &'static str,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub(crate) fn field(field: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             field: Some(Cow::Borrowed(field)),
             code,

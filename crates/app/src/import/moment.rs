@@ -20,10 +20,7 @@ fn parse_plain(text: &[u8]) -> Option<TimeUs> {
     let seconds = civil_seconds(whole)?;
     let mut micros = 0;
     if let Some(fraction) = rest.strip_prefix(b".") {
-        let digits = fraction
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 || digits > 6 {
             return None;
         }
@@ -46,8 +43,7 @@ fn parse_plain(text: &[u8]) -> Option<TimeUs> {
 
 fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0_i64, |sum, byte| {
-        byte.is_ascii_digit()
-            .then(|| sum * 10 + i64::from(byte - b'0'))
+        byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
     })
 }
 
@@ -77,11 +73,7 @@ pub(crate) fn civil_seconds(text: &[u8]) -> Option<i64> {
     else {
         return None;
     };
-    let (year, month, day) = (
-        number(&[y1, y2, y3, y4])?,
-        number(&[mo1, mo2])?,
-        number(&[d1, d2])?,
-    );
+    let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[mo1, mo2])?, number(&[d1, d2])?);
     let (hour, minute, second) = (number(&[h1, h2])?, number(&[mi1, mi2])?, number(&[s1, s2])?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
@@ -99,11 +91,9 @@ pub(crate) fn civil_seconds(text: &[u8]) -> Option<i64> {
     } else {
         (year - 1, month + 9)
     };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        + day
-        - 719_469;
+    let days =
+        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
+            - 719_469;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
@@ -117,10 +107,7 @@ pub(crate) struct LocalClock {
 
 impl LocalClock {
     pub(crate) fn new(zone: TimeZone) -> Self {
-        let fixed = zone
-            .to_fixed_offset()
-            .ok()
-            .map(|offset| i64::from(offset.seconds()));
+        let fixed = zone.to_fixed_offset().ok().map(|offset| i64::from(offset.seconds()));
         Self {
             zone,
             fixed,
@@ -144,11 +131,8 @@ impl LocalClock {
                     }
                     AmbiguousOffset::Gap { before, .. } => i64::from(before.seconds()),
                     AmbiguousOffset::Fold { before, after } => {
-                        let (before, after) =
-                            (i64::from(before.seconds()), i64::from(after.seconds()));
-                        let distance = |offset: i64| {
-                            near.map_or(0, |near| (civil_seconds - offset - near).abs())
-                        };
+                        let (before, after) = (i64::from(before.seconds()), i64::from(after.seconds()));
+                        let distance = |offset: i64| near.map_or(0, |near| (civil_seconds - offset - near).abs());
                         if distance(after) < distance(before) {
                             after
                         } else {
@@ -207,16 +191,13 @@ mod tests {
     fn local_times_follow_their_zone_also_where_an_hour_happens_twice() {
         let at = |text: &str| TimeUs::parse(text).expect("a time");
         let civil = |text: &str| civil_seconds(text.as_bytes()).expect("a civil time");
-        let mut india = LocalClock::new(TimeZone::fixed(
-            jiff::tz::Offset::from_seconds(19_800).expect("+05:30"),
-        ));
+        let mut india = LocalClock::new(TimeZone::fixed(jiff::tz::Offset::from_seconds(19_800).expect("+05:30")));
         assert_eq!(
             india.moment(civil("2026-01-31 09:30:00"), None),
             Some(at("2026-01-31T04:00:00Z"))
         );
 
-        let mut berlin =
-            LocalClock::new(TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a rule"));
+        let mut berlin = LocalClock::new(TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a rule"));
         assert_eq!(
             berlin.moment(civil("2026-07-01 12:00:00"), None),
             Some(at("2026-07-01T10:00:00Z"))
@@ -228,10 +209,7 @@ mod tests {
         let twice = civil("2026-10-25 02:30:00");
         let (first, second) = (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z"));
         assert_eq!(berlin.moment(twice, None), Some(first));
-        assert_eq!(
-            berlin.moment(twice, Some(second.0 / SECOND_US + 3)),
-            Some(second)
-        );
+        assert_eq!(berlin.moment(twice, Some(second.0 / SECOND_US + 3)), Some(second));
         assert_eq!(
             berlin.moment(civil("2026-03-29 02:30:00"), None),
             Some(at("2026-03-29T01:30:00Z"))

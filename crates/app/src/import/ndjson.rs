@@ -15,11 +15,7 @@ use super::{
 };
 
 /// Reads one line.
-pub(crate) fn read_line<S: SidMaker>(
-    class: Class,
-    line: &str,
-    cx: &mut Context<S>,
-) -> Result<Record, Fault> {
+pub(crate) fn read_line<S: SidMaker>(class: Class, line: &str, cx: &mut Context<S>) -> Result<Record, Fault> {
     let mut draft = Draft::new();
     let mut fault = None;
     let mut extra = Map::new();
@@ -54,10 +50,7 @@ pub(crate) fn describe(error: &serde_json::Error) -> Fault {
     if error.is_data() {
         return Fault::row("bad-json", "expected a JSON object");
     }
-    Fault::row(
-        "bad-json",
-        format!("not valid JSON at column {}", error.column()),
-    )
+    Fault::row("bad-json", format!("not valid JSON at column {}", error.column()))
 }
 
 struct LineSeed<'d, 'a> {
@@ -238,9 +231,7 @@ impl<'a> Visitor<'a> for ScalarSeed {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Found::Scalar(Scalar::Integer(
-            i64::try_from(value).unwrap_or(i64::MAX),
-        )))
+        Ok(Found::Scalar(Scalar::Integer(i64::try_from(value).unwrap_or(i64::MAX))))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
@@ -261,10 +252,7 @@ impl<'a> Visitor<'a> for ScalarSeed {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map
-            .next_entry::<de::IgnoredAny, de::IgnoredAny>()?
-            .is_some()
-        {}
+        while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
         Ok(Found::Other)
     }
 }

@@ -8,9 +8,7 @@ use compact_str::CompactString;
 
 use super::{
     Fault, SidMaker,
-    context::{
-        CallFields, Context, check_call, check_extra, check_name, check_no_nul, parse_count,
-    },
+    context::{CallFields, Context, check_call, check_extra, check_name, check_no_nul, parse_count},
     field::{Draft, Field, Scalar},
     moment::parse_rfc3339,
 };
@@ -104,10 +102,7 @@ fn build_call<S: SidMaker>(draft: &mut Draft<'_>, cx: &mut Context<S>) -> Result
     Ok(call)
 }
 
-fn build_message<S: SidMaker>(
-    draft: &mut Draft<'_>,
-    cx: &mut Context<S>,
-) -> Result<Message, Fault> {
+fn build_message<S: SidMaker>(draft: &mut Draft<'_>, cx: &mut Context<S>) -> Result<Message, Fault> {
     let message = Message {
         sid: Sid([0; 16]),
         at: required_moment(draft, cx)?,
@@ -132,11 +127,7 @@ fn build_message<S: SidMaker>(
         price_micros: integer(draft, Field::PriceMicros)?,
         body: match text(draft, Field::Body)? {
             Some(body) if body.len() > MAX_BODY_CHARS && body.chars().count() > MAX_BODY_CHARS => {
-                return Err(Fault::field(
-                    "body",
-                    "text-too-long",
-                    "longer than 2000 characters",
-                ));
+                return Err(Fault::field("body", "text-too-long", "longer than 2000 characters"));
             }
             Some(body) => {
                 check_no_nul("body", body)?;
@@ -190,11 +181,7 @@ fn text<'d>(draft: &'d Draft<'_>, field: Field) -> Result<Option<&'d str>, Fault
         None => Ok(None),
         Some(Scalar::Text(text)) if text.is_empty() => Ok(None),
         Some(Scalar::Text(text)) => Ok(Some(text)),
-        Some(Scalar::Integer(_)) => Err(Fault::field(
-            field.name(),
-            "wrong-type",
-            "expected a text in quotes",
-        )),
+        Some(Scalar::Integer(_)) => Err(Fault::field(field.name(), "wrong-type", "expected a text in quotes")),
     }
 }
 
@@ -210,34 +197,20 @@ fn name(draft: &Draft<'_>, field: Field) -> Result<Option<CompactString>, Fault>
     Ok(Some(text.into()))
 }
 
-fn choice<T>(
-    draft: &Draft<'_>,
-    field: Field,
-    find: fn(&str) -> Option<T>,
-    choices: &'static str,
-) -> Result<T, Fault> {
+fn choice<T>(draft: &Draft<'_>, field: Field, find: fn(&str) -> Option<T>, choices: &'static str) -> Result<T, Fault> {
     let text = text(draft, field)?.ok_or_else(|| missing(field))?;
-    find(text)
-        .ok_or_else(|| Fault::field(field.name(), "unknown-value", format!("expected {choices}")))
+    find(text).ok_or_else(|| Fault::field(field.name(), "unknown-value", format!("expected {choices}")))
 }
 
 /// A party must be there, and may be empty: the caller withheld it.
-fn party<S: SidMaker>(
-    draft: &Draft<'_>,
-    field: Field,
-    cx: &mut Context<S>,
-) -> Result<Number, Fault> {
+fn party<S: SidMaker>(draft: &Draft<'_>, field: Field, cx: &mut Context<S>) -> Result<Number, Fault> {
     if draft.get(field).is_none() {
         return Err(missing(field));
     }
     cx.number(field.name(), text(draft, field)?.unwrap_or(""))
 }
 
-fn moment<S: SidMaker>(
-    draft: &Draft<'_>,
-    field: Field,
-    cx: &Context<S>,
-) -> Result<Option<TimeUs>, Fault> {
+fn moment<S: SidMaker>(draft: &Draft<'_>, field: Field, cx: &Context<S>) -> Result<Option<TimeUs>, Fault> {
     let at = match draft.get(field) {
         None => return Ok(None),
         Some(Scalar::Text(text)) if text.is_empty() => return Ok(None),
@@ -262,9 +235,7 @@ fn count(draft: &Draft<'_>, field: Field) -> Result<Option<u32>, Fault> {
         None => Ok(None),
         Some(Scalar::Text(text)) if text.is_empty() => Ok(None),
         Some(Scalar::Text(text)) => parse_count(field.name(), text).map(Some),
-        Some(Scalar::Integer(value)) if *value < 0 => {
-            Err(Fault::field(field.name(), "negative-number", "below zero"))
-        }
+        Some(Scalar::Integer(value)) if *value < 0 => Err(Fault::field(field.name(), "negative-number", "below zero")),
         Some(Scalar::Integer(value)) => u32::try_from(*value)
             .map(Some)
             .map_err(|_| Fault::field(field.name(), "number-too-large", "above 4294967295")),
@@ -275,13 +246,11 @@ fn integer(draft: &Draft<'_>, field: Field) -> Result<Option<i64>, Fault> {
     match draft.get(field) {
         None => Ok(None),
         Some(Scalar::Text(text)) if text.is_empty() => Ok(None),
-        Some(Scalar::Text(text)) => text.trim().parse().map(Some).map_err(|_| {
-            Fault::field(
-                field.name(),
-                "not-an-integer",
-                "expected a whole number of millionths",
-            )
-        }),
+        Some(Scalar::Text(text)) => text
+            .trim()
+            .parse()
+            .map(Some)
+            .map_err(|_| Fault::field(field.name(), "not-an-integer", "expected a whole number of millionths")),
         Some(Scalar::Integer(value)) => Ok(Some(*value)),
     }
 }

@@ -41,9 +41,7 @@ pub(crate) fn split_row(row: &str) -> impl Iterator<Item = Cow<'_, str>> {
             at = quote + 2;
         };
         let field = &text[1..end];
-        rest = text
-            .get(end + 1..)
-            .and_then(|after| after.strip_prefix(','));
+        rest = text.get(end + 1..).and_then(|after| after.strip_prefix(','));
         Some(if doubled {
             Cow::Owned(field.replace("\"\"", "\""))
         } else {
@@ -97,20 +95,13 @@ impl Header {
             .map(|field| field.name())
             .collect();
         if !missing.is_empty() {
-            return Err(format!(
-                "lacks the required column(s) {}",
-                missing.join(", ")
-            ));
+            return Err(format!("lacks the required column(s) {}", missing.join(", ")));
         }
         Ok(Self { class, columns })
     }
 
     /// Reads one row.
-    pub(crate) fn read_row<S: SidMaker>(
-        &self,
-        row: &str,
-        cx: &mut Context<S>,
-    ) -> Result<Record, Fault> {
+    pub(crate) fn read_row<S: SidMaker>(&self, row: &str, cx: &mut Context<S>) -> Result<Record, Fault> {
         let mut draft = Draft::new();
         let mut extra_text = None;
         let mut count = 0;
@@ -120,9 +111,7 @@ impl Header {
                 Some(Column::Known(field)) => {
                     draft.set(*field, Scalar::Text(value));
                 }
-                Some(Column::Other(name)) if !value.is_empty() => {
-                    push_member(&mut draft.extra, name, &value)
-                }
+                Some(Column::Other(name)) if !value.is_empty() => push_member(&mut draft.extra, name, &value),
                 _ => {}
             }
             count += 1;

@@ -49,12 +49,7 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
     ///
     /// # Errors
     /// [`ImportError::UnsupportedClass`].
-    pub fn new(
-        reader: R,
-        format: Format,
-        options: &Options,
-        sid_maker: S,
-    ) -> Result<Self, ImportError> {
+    pub fn new(reader: R, format: Format, options: &Options, sid_maker: S) -> Result<Self, ImportError> {
         Ok(Self {
             window: Window::new(reader, 0),
             grammar: Grammar::new(format)?,
@@ -82,9 +77,7 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
         while batch.records.len() + batch.rejects.len() < max_rows.max(1) {
             let quotes = matches!(self.grammar, Grammar::Asterisk | Grammar::Csv(_));
             let frame = match self.grammar {
-                Grammar::Freeswitch => {
-                    framing::next_document(&mut self.window, self.max_line_bytes)?
-                }
+                Grammar::Freeswitch => framing::next_document(&mut self.window, self.max_line_bytes)?,
                 _ => framing::next_row(&mut self.window, self.max_line_bytes, quotes)?,
             };
             let ended = frame == Frame::End;
@@ -133,10 +126,7 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
     fn read_header(&mut self, class: Class) -> Result<Header, ImportError> {
         let frame = framing::next_row(&mut self.window, self.max_line_bytes, true)?;
         let Frame::Row {
-            len,
-            consumed,
-            lines,
-            ..
+            len, consumed, lines, ..
         } = frame
         else {
             let reason = match frame {
@@ -166,11 +156,7 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
                 len,
                 consumed,
                 lines,
-            } => (
-                Some((fault, cap(&self.window.data()[..len]))),
-                consumed,
-                lines,
-            ),
+            } => (Some((fault, cap(&self.window.data()[..len]))), consumed, lines),
             Frame::Row {
                 len,
                 consumed,
@@ -275,27 +261,16 @@ fn read_row<S: SidMaker>(
     match read {
         Err(fault) if !terminated => Err(Fault {
             code: "truncated",
-            message: format!(
-                "the last row has no line break and is not good: {}",
-                fault.message
-            )
-            .into(),
+            message: format!("the last row has no line break and is not good: {}", fault.message).into(),
             ..fault
         }),
         read => read,
     }
 }
 
-fn read_whole_row<S: SidMaker>(
-    grammar: &Grammar,
-    bytes: &[u8],
-    cx: &mut Context<S>,
-) -> Result<Record, Fault> {
+fn read_whole_row<S: SidMaker>(grammar: &Grammar, bytes: &[u8], cx: &mut Context<S>) -> Result<Record, Fault> {
     if let Some(at) = memchr::memchr(0, bytes) {
-        return Err(Fault::row(
-            "nul-byte",
-            format!("a NUL byte at byte {}", at + 1),
-        ));
+        return Err(Fault::row("nul-byte", format!("a NUL byte at byte {}", at + 1)));
     }
     let row = std::str::from_utf8(bytes).map_err(|error| {
         Fault::row(

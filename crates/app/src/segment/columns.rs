@@ -89,9 +89,7 @@ impl Column {
     }
 
     pub(super) fn shape(&self) -> Shape {
-        COLUMNS
-            .get(self.number)
-            .map_or(Shape::Text, |column| column.1)
+        COLUMNS.get(self.number).map_or(Shape::Text, |column| column.1)
     }
 
     /// How many rows have a value.
@@ -204,24 +202,13 @@ impl Table {
         );
         put_number(&mut self.exophone, &mut self.exophone_text, &call.exophone);
         self.status.int(position(CallStatus::ALL, call.status));
-        put_time(
-            &mut self.answered_s,
-            &mut self.answered_us,
-            call.at,
-            call.answered_at,
-        );
-        put_time(
-            &mut self.ended_s,
-            &mut self.ended_us,
-            call.at,
-            call.ended_at,
-        );
+        put_time(&mut self.answered_s, &mut self.answered_us, call.at, call.answered_at);
+        put_time(&mut self.ended_s, &mut self.ended_us, call.at, call.ended_at);
         let length_s = seconds_between(Some(call.at), call.ended_at);
         self.duration_s
             .int(non_zero(i64::from(call.duration_s).wrapping_sub(length_s)));
         let talk_s = seconds_between(call.answered_at, call.ended_at);
-        self.talk_s
-            .int(non_zero(i64::from(call.talk_s).wrapping_sub(talk_s)));
+        self.talk_s.int(non_zero(i64::from(call.talk_s).wrapping_sub(talk_s)));
         self.price_micros.int(call.price_micros);
         self.caller_name.text(call.caller_name.as_deref());
         self.extra.text(call.extra.as_deref());
@@ -238,21 +225,14 @@ impl Table {
             ..
         } = message;
         self.head(*at, *sid, source_id.as_deref(), *direction, from, to);
-        self.status
-            .int(position(MessageStatus::ALL, message.status));
+        self.status.int(position(MessageStatus::ALL, message.status));
         self.status_code.int(message.status_code.map(i64::from));
-        put_time(
-            &mut self.sent_s,
-            &mut self.sent_us,
-            message.at,
-            message.sent_at,
-        );
+        put_time(&mut self.sent_s, &mut self.sent_us, message.at, message.sent_at);
         self.units.int(non_zero(i64::from(message.units)));
         self.price_micros.int(message.price_micros);
         self.body.text(message.body.as_deref());
         self.dlt_entity_id.text(message.dlt_entity_id.as_deref());
-        self.dlt_template_id
-            .text(message.dlt_template_id.as_deref());
+        self.dlt_template_id.text(message.dlt_template_id.as_deref());
         self.extra.text(message.extra.as_deref());
     }
 
@@ -267,8 +247,7 @@ impl Table {
     ) {
         self.at.int(Some(at.0));
         let own_ms = expected_sid_ms(at);
-        self.sid_ms
-            .int(non_zero((sid.at_ms().0 / 1000).wrapping_sub(own_ms)));
+        self.sid_ms.int(non_zero((sid.at_ms().0 / 1000).wrapping_sub(own_ms)));
         self.sid_tail.fixed(sid.0.get(6..));
         let source = source_id.map(SourceId::parse);
         let (mut stamp, mut uuid, mut text) = (None, None, None);
@@ -296,9 +275,9 @@ pub(super) fn expected_sid_ms(at: TimeUs) -> i64 {
 
 /// Whole seconds between two moments; 0 when one is unknown.
 pub(super) fn seconds_between(start: Option<TimeUs>, end: Option<TimeUs>) -> i64 {
-    start.zip(end).map_or(0, |(start, end)| {
-        end.0.wrapping_sub(start.0).div_euclid(SECOND_US)
-    })
+    start
+        .zip(end)
+        .map_or(0, |(start, end)| end.0.wrapping_sub(start.0).div_euclid(SECOND_US))
 }
 
 fn non_zero(value: i64) -> Option<i64> {
@@ -337,13 +316,11 @@ pub(super) fn number_code(text: &str) -> Option<i64> {
 
 /// Decimal digits that print back the same, at most `longest` of them (18 always fit).
 fn canonical_decimal(digits: &str, longest: usize) -> Option<i64> {
-    if digits.is_empty() || digits.len() > longest || (digits.len() > 1 && digits.starts_with('0'))
-    {
+    if digits.is_empty() || digits.len() > longest || (digits.len() > 1 && digits.starts_with('0')) {
         return None;
     }
     digits.bytes().try_fold(0_i64, |value, byte| {
-        byte.is_ascii_digit()
-            .then(|| value * 10 + i64::from(byte - b'0'))
+        byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
     })
 }
 

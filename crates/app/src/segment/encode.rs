@@ -40,12 +40,7 @@ pub struct Encoded {
 /// # Errors
 /// [`SegmentError::Unfit`] when the records are none, too many, unsorted, or not all calls or all messages;
 /// [`SegmentError::Write`] and [`SegmentError::Seal`].
-pub fn encode(
-    records: &[Record],
-    key: &SecretKey,
-    segment_id: [u8; 16],
-    hash_of: HashOf<'_>,
-) -> Result<Encoded> {
+pub fn encode(records: &[Record], key: &SecretKey, segment_id: [u8; 16], hash_of: HashOf<'_>) -> Result<Encoded> {
     let kind = if records.len() < PARQUET_FROM_ROWS {
         SegmentKind::Packed
     } else {
@@ -66,16 +61,13 @@ pub(super) fn encode_as(
         return Err(SegmentError::Unfit("there are none"));
     };
     let class = first.class();
-    if !matches!(class, Class::Call | Class::Message)
-        || records.iter().any(|record| record.class() != class)
-    {
+    if !matches!(class, Class::Call | Class::Message) || records.iter().any(|record| record.class() != class) {
         return Err(SegmentError::Unfit("they are not of one class"));
     }
     if !records.is_sorted_by_key(|record| (record.at(), record.sid())) {
         return Err(SegmentError::Unfit("they are not sorted by time and SID"));
     }
-    let rows =
-        u32::try_from(records.len()).map_err(|_| SegmentError::Unfit("there are too many"))?;
+    let rows = u32::try_from(records.len()).map_err(|_| SegmentError::Unfit("there are too many"))?;
     let columns = columns_of(records);
     let bytes = match kind {
         SegmentKind::Packed => packed::seal(class, records.len(), &columns, key, &segment_id)?,

@@ -50,11 +50,7 @@ impl Footer {
     ///
     /// # Errors
     /// [`SegmentError::WrongKey`], [`SegmentError::Damaged`], [`SegmentError::Fetch`].
-    pub async fn open(
-        source: &dyn RangeRead,
-        key: &SecretKey,
-        segment_id: [u8; 16],
-    ) -> Result<Self> {
+    pub async fn open(source: &dyn RangeRead, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
         let total = source.len_bytes().await?;
         let mut tail = read_exact(source, total.saturating_sub(TAIL_BYTES)..total).await?;
         let footer_bytes = footer_bytes(&tail)?;
@@ -81,13 +77,10 @@ impl Footer {
                     let options = ArrowReaderOptions::new()
                         .with_skip_arrow_metadata(true)
                         .with_file_decryption_properties(decryption);
-                    let arrow = ArrowReaderMetadata::try_new(Arc::new(metadata), options)
-                        .map_err(|_| FOOTER)?;
+                    let arrow = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(|_| FOOTER)?;
                     return Self::check(arrow, total);
                 }
-                Err(ParquetError::NeedMoreData(needed))
-                    if needed as u64 <= total && needed > tail.len() =>
-                {
+                Err(ParquetError::NeedMoreData(needed)) if needed as u64 <= total && needed > tail.len() => {
                     tail = read_exact(source, total - needed as u64..total).await?;
                 }
                 Err(_) => return Err(FOOTER),
@@ -164,9 +157,7 @@ impl Footer {
     /// About how much memory it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.arrow.metadata().memory_size()
-            + self.page_starts.len() * size_of::<TimeUs>()
+        size_of::<Self>() + self.arrow.metadata().memory_size() + self.page_starts.len() * size_of::<TimeUs>()
     }
 
     /// The rows, by whole pages, that may lie in a range of time.
@@ -180,9 +171,7 @@ impl Footer {
             .partition_point(|start| *start < times.start)
             .saturating_sub(1);
         let last = self.page_starts.partition_point(|start| *start < times.end);
-        let row = |page: usize| {
-            u32::try_from(page * PAGE_ROWS).map_or(self.rows, |row| row.min(self.rows))
-        };
+        let row = |page: usize| u32::try_from(page * PAGE_ROWS).map_or(self.rows, |row| row.min(self.rows));
         row(first)..row(last.max(first))
     }
 
@@ -192,15 +181,9 @@ impl Footer {
         for (index, bounds) in self.group_starts.windows(2).enumerate() {
             let [start, end] = bounds else { continue };
             let from = rows.partition_point(|range| range.end <= *start);
-            let inside = rows
-                .iter()
-                .skip(from)
-                .take_while(|range| range.start < *end);
+            let inside = rows.iter().skip(from).take_while(|range| range.start < *end);
             let inside: Vec<_> = inside
-                .map(|range| {
-                    (range.start.max(*start) - start) as usize
-                        ..(range.end.min(*end) - start) as usize
-                })
+                .map(|range| (range.start.max(*start) - start) as usize..(range.end.min(*end) - start) as usize)
                 .collect();
             if !inside.is_empty() {
                 out.push((index, inside));
@@ -210,11 +193,7 @@ impl Footer {
     }
 
     /// Where the pages lie that hold these rows, each page by itself.
-    pub(super) fn pages_of(
-        &self,
-        parts: &[(usize, Vec<Range<usize>>)],
-        columns: &[usize],
-    ) -> Result<Vec<Range<u64>>> {
+    pub(super) fn pages_of(&self, parts: &[(usize, Vec<Range<usize>>)], columns: &[usize]) -> Result<Vec<Range<u64>>> {
         let metadata = self.arrow.metadata();
         let mut out = Vec::new();
         for (group, ranges) in parts {
@@ -229,8 +208,7 @@ impl Footer {
                 let mut next = 0;
                 for range in ranges {
                     // The last page that begins at or before the range's first row.
-                    let begin =
-                        pages.partition_point(|page| page.first_row_index <= range.start as i64);
+                    let begin = pages.partition_point(|page| page.first_row_index <= range.start as i64);
                     next = next.max(begin.saturating_sub(1));
                     while next < pages.len() && first_row(next) < range.end {
                         let page = pages.get(next).ok_or(INDEX)?;
@@ -250,11 +228,7 @@ impl Footer {
     }
 
     /// Fetches pages in as few reads as make sense, and checks their outer structure.
-    pub(super) async fn fetch(
-        &self,
-        source: &dyn RangeRead,
-        pages: &[Range<u64>],
-    ) -> Result<Fetched> {
+    pub(super) async fn fetch(&self, source: &dyn RangeRead, pages: &[Range<u64>]) -> Result<Fetched> {
         let mut ranges = pages.to_vec();
         coalesce(&mut ranges);
         let parts = source.read_many(&ranges).await?;
@@ -281,9 +255,9 @@ impl Footer {
 
 /// The footer's length, from the last eight bytes.
 fn footer_bytes(tail: &[u8]) -> Result<u64> {
-    let rest = tail.strip_suffix(b"PARE").ok_or(SegmentError::Damaged(
-        "it does not end like an encrypted file",
-    ))?;
+    let rest = tail
+        .strip_suffix(b"PARE")
+        .ok_or(SegmentError::Damaged("it does not end like an encrypted file"))?;
     let length = rest.last_chunk::<4>().ok_or(CUT)?;
     Ok(u64::from(u32::from_le_bytes(*length)))
 }
@@ -306,11 +280,7 @@ fn check_footer(tail: &[u8], footer_bytes: u64, check: [u8; 8]) -> Result<()> {
         return Err(SegmentError::WrongKey);
     }
     let length = module_bytes(module)?;
-    if length == module.len() {
-        Ok(())
-    } else {
-        Err(FOOTER)
-    }
+    if length == module.len() { Ok(()) } else { Err(FOOTER) }
 }
 
 /// The length of the module at the front, its own length field included.
@@ -320,9 +290,7 @@ fn module_bytes(bytes: &[u8]) -> Result<usize> {
         .map(|length| u32::from_le_bytes(*length))
         .ok_or(CUT)?;
     if length < MODULE_LEAST_BYTES || length as usize > bytes.len() - 4 {
-        return Err(SegmentError::Damaged(
-            "an encrypted module has an impossible length",
-        ));
+        return Err(SegmentError::Damaged("an encrypted module has an impossible length"));
     }
     Ok(length as usize + 4)
 }
@@ -347,14 +315,9 @@ pub(super) struct Fetched {
 
 impl Fetched {
     fn from(&self, start: u64) -> Option<Bytes> {
-        let index = self
-            .parts
-            .partition_point(|part| part.0 <= start)
-            .checked_sub(1)?;
+        let index = self.parts.partition_point(|part| part.0 <= start).checked_sub(1)?;
         let (at, bytes) = self.parts.get(index)?;
-        let skip = usize::try_from(start - at)
-            .ok()
-            .filter(|skip| *skip < bytes.len())?;
+        let skip = usize::try_from(start - at).ok().filter(|skip| *skip < bytes.len())?;
         Some(bytes.slice(skip..))
     }
 

@@ -55,9 +55,7 @@ impl std::hash::Hasher for Spread {
     }
 
     fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0 ^ value)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29);
+        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     }
 
     fn write_i64(&mut self, value: i64) {
@@ -157,17 +155,11 @@ impl Postings {
     }
 }
 
-pub(super) fn seal(
-    records: &[Record],
-    key: &SecretKey,
-    segment_id: &[u8; 16],
-    hash_of: HashOf<'_>,
-) -> Result<Vec<u8>> {
+pub(super) fn seal(records: &[Record], key: &SecretKey, segment_id: &[u8; 16], hash_of: HashOf<'_>) -> Result<Vec<u8>> {
     let key = part_key(key, Part::Locator, segment_id);
     let cipher = Cipher::new(&key)?;
     let postings = Postings::gather(records, hash_of);
-    let mut sealed: Vec<u8> =
-        Vec::with_capacity(postings.rows.len() * 5 + postings.order.len() * 5);
+    let mut sealed: Vec<u8> = Vec::with_capacity(postings.rows.len() * 5 + postings.order.len() * 5);
     let (mut fence, mut blocks, mut last_first) = (Vec::new(), 0_u64, 0_u64);
     let mut block: Vec<u8> = Vec::with_capacity(BLOCK_BYTES * 2);
     let mut before = 0_u64;
@@ -315,11 +307,7 @@ impl Locator {
     ///
     /// # Errors
     /// [`SegmentError::WrongKey`], [`SegmentError::Damaged`], [`SegmentError::Fetch`].
-    pub async fn open(
-        source: Arc<dyn RangeRead>,
-        key: &SecretKey,
-        segment_id: [u8; 16],
-    ) -> Result<Self> {
+    pub async fn open(source: Arc<dyn RangeRead>, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
         let fence = Arc::new(Fence::open(source.as_ref(), key, segment_id).await?);
         Ok(Self { source, fence })
     }
@@ -348,10 +336,7 @@ impl Locator {
             let Some((first, range)) = fence.blocks.get(index) else {
                 continue;
             };
-            let source: &dyn RangeRead = fence
-                .whole
-                .as_ref()
-                .map_or(self.source.as_ref(), |whole| whole);
+            let source: &dyn RangeRead = fence.whole.as_ref().map_or(self.source.as_ref(), |whole| whole);
             let sealed = read_exact(source, range.clone()).await?;
             let plain = fence
                 .cipher
@@ -380,9 +365,7 @@ fn search(block: &[u8], first: u64, wanted: u64, rows: u64, found: &mut Vec<u32>
                 let row = Some(row)
                     .filter(|row| *row < rows)
                     .and_then(|row| u32::try_from(row).ok());
-                found.push(row.ok_or(SegmentError::Damaged(
-                    "the locator names a row that is none",
-                ))?);
+                found.push(row.ok_or(SegmentError::Damaged("the locator names a row that is none"))?);
             }
         }
     }

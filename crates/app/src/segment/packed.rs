@@ -51,8 +51,7 @@ pub(super) fn seal(
     }
     let mut body = Vec::with_capacity(plain.len() / 2);
     put(&mut body, plain.len() as u64);
-    let packed = zstd::bulk::compress(&plain, ZSTD_LEVEL)
-        .map_err(|error| SegmentError::Write(error.to_string()))?;
+    let packed = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(|error| SegmentError::Write(error.to_string()))?;
     body.extend_from_slice(&packed);
 
     let key = part_key(key, Part::Packed, segment_id);
@@ -70,9 +69,9 @@ fn put_column(out: &mut Vec<u8>, column: &Column, rows: usize) {
     } else {
         out.push(SOME_PRESENT);
         out.extend(column.levels.chunks(8).map(|bits| {
-            bits.iter().enumerate().fold(0_u8, |byte, (bit, level)| {
-                byte | (u8::from(*level != 0) << bit)
-            })
+            bits.iter()
+                .enumerate()
+                .fold(0_u8, |byte, (bit, level)| byte | (u8::from(*level != 0) << bit))
         }));
     }
     match &column.values {
@@ -109,11 +108,7 @@ fn put_ints(out: &mut Vec<u8>, values: &[i64]) {
 }
 
 /// Opens a packed segment.
-pub(super) fn open(
-    bytes: &[u8],
-    key: &SecretKey,
-    segment_id: &[u8; 16],
-) -> Result<(Class, Vec<Record>)> {
+pub(super) fn open(bytes: &[u8], key: &SecretKey, segment_id: &[u8; 16]) -> Result<(Class, Vec<Record>)> {
     let (head, sealed) = bytes
         .split_at_checked(HEAD_BYTES)
         .ok_or(SegmentError::Damaged("it is cut short"))?;
@@ -156,31 +151,22 @@ fn take_column(cursor: &mut Cursor<'_>, rows: usize) -> Result<(String, ArrayRef
         SOME_PRESENT => Some(cursor.take(rows.div_ceil(8))?),
         _ => return Err(SegmentError::Damaged("a column is malformed")),
     };
-    let is_present = |row: usize| {
-        bitmap.is_none_or(|bits| {
-            bits.get(row / 8)
-                .is_some_and(|byte| (byte >> (row % 8)) & 1 == 1)
-        })
-    };
+    let is_present =
+        |row: usize| bitmap.is_none_or(|bits| bits.get(row / 8).is_some_and(|byte| (byte >> (row % 8)) & 1 == 1));
     let array: ArrayRef = match shape {
         Shape::Near | Shape::Wide | Shape::Few => {
             let differences = cursor.byte()? == AS_DIFFERENCES;
             let mut before = 0_i64;
             let mut next = || -> Result<i64> {
                 let value = cursor.signed()?;
-                before = if differences {
-                    before.wrapping_add(value)
-                } else {
-                    value
-                };
+                before = if differences { before.wrapping_add(value) } else { value };
                 Ok(before)
             };
             let values = (0..rows).map(|row| is_present(row).then(&mut next).transpose());
             Arc::new(Int64Array::from(values.collect::<Result<Vec<_>>>()?))
         }
         Shape::Random(width) => {
-            let size = i32::try_from(*width)
-                .map_err(|_| SegmentError::Damaged("a column is malformed"))?;
+            let size = i32::try_from(*width).map_err(|_| SegmentError::Damaged("a column is malformed"))?;
             let mut builder = FixedSizeBinaryBuilder::with_capacity(rows, size);
             for row in 0..rows {
                 if is_present(row) {
@@ -195,11 +181,7 @@ fn take_column(cursor: &mut Cursor<'_>, rows: usize) -> Result<(String, ArrayRef
             Arc::new(builder.finish())
         }
         Shape::Text => {
-            let lengths = (0..rows).map(|row| {
-                is_present(row)
-                    .then(|| cursor.count(MAX_PLAIN_BYTES))
-                    .transpose()
-            });
+            let lengths = (0..rows).map(|row| is_present(row).then(|| cursor.count(MAX_PLAIN_BYTES)).transpose());
             let lengths = lengths.collect::<Result<Vec<_>>>()?;
             let mut texts = Vec::with_capacity(rows);
             for length in lengths {

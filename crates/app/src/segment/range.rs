@@ -39,9 +39,7 @@ impl RangeRead for Bytes {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let bounds = usize::try_from(range.start)
-            .ok()
-            .zip(usize::try_from(range.end).ok());
+        let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
         match bounds {
             Some((start, end)) if start <= end && end <= self.len() => Ok(self.slice(start..end)),
             _ => Err(SegmentError::Damaged("a range lies beyond the end")),

@@ -5,9 +5,7 @@ use std::{ops::Range, sync::Arc};
 use callvault_core::{Class, Number, Sid, TimeUs, record::Record};
 use callvault_seal::SecretKey;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy,
-};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy};
 
 use super::footer::{Fetched, Footer};
 use super::locator::Locator;
@@ -52,11 +50,7 @@ impl SegmentReader {
     ///
     /// # Errors
     /// As [`Footer::open`].
-    pub async fn open_parquet(
-        source: Arc<dyn RangeRead>,
-        key: &SecretKey,
-        segment_id: [u8; 16],
-    ) -> Result<Self> {
+    pub async fn open_parquet(source: Arc<dyn RangeRead>, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
         let footer = Footer::open(source.as_ref(), key, segment_id).await?;
         Ok(Self::with_footer(source, Arc::new(footer)))
     }
@@ -100,9 +94,7 @@ impl SegmentReader {
         let left = match &self.0 {
             Body::Packed(_, records) => {
                 let start = records.partition_point(|record| record.at() < times.start);
-                let end = records
-                    .partition_point(|record| record.at() < times.end)
-                    .max(start);
+                let end = records.partition_point(|record| record.at() < times.end).max(start);
                 let row = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
                 row(start)..row(end)
             }
@@ -138,9 +130,7 @@ impl SegmentReader {
     pub async fn find_sid(&self, sid: Sid) -> Result<Option<(u32, Record)>> {
         let (source, footer) = match &self.0 {
             Body::Packed(_, records) => {
-                let found = (0_u32..)
-                    .zip(records.iter())
-                    .find(|(_, record)| record.sid() == sid);
+                let found = (0_u32..).zip(records.iter()).find(|(_, record)| record.sid() == sid);
                 return Ok(found.map(|(row, record)| (row, record.clone())));
             }
             Body::Parquet(source, footer) => (source, footer),
@@ -192,12 +182,7 @@ impl SegmentReader {
     ///
     /// # Errors
     /// [`SegmentError::Damaged`], [`SegmentError::Fetch`].
-    pub async fn find_number(
-        &self,
-        locator: &Locator,
-        number: &Number,
-        hash_of: HashOf<'_>,
-    ) -> Result<Vec<Record>> {
+    pub async fn find_number(&self, locator: &Locator, number: &Number, hash_of: HashOf<'_>) -> Result<Vec<Record>> {
         let rows = locator.find_number(&hash_of(number)).await?;
         let mut records = self.rows_at(&rows).await?;
         records.retain(|record| record.parties().contains(&number));
@@ -285,11 +270,7 @@ fn decode_records(
 }
 
 fn count(parts: &[(usize, Vec<Range<usize>>)]) -> usize {
-    parts
-        .iter()
-        .flat_map(|part| &part.1)
-        .map(ExactSizeIterator::len)
-        .sum()
+    parts.iter().flat_map(|part| &part.1).map(ExactSizeIterator::len).sum()
 }
 
 /// Looks for a SID among consecutive rows.
@@ -299,38 +280,21 @@ async fn find_sid_in(
     rows: Range<u32>,
     sid: Sid,
 ) -> Result<Option<(u32, Record)>> {
-    let (mut start, step) = (
-        rows.start,
-        u32::try_from(PAGE_ROWS).unwrap_or(1) * BATCH_PAGES,
-    );
+    let (mut start, step) = (rows.start, u32::try_from(PAGE_ROWS).unwrap_or(1) * BATCH_PAGES);
     while start < rows.end {
         let window = start..start.saturating_add(step).min(rows.end);
         // All columns at once: the pages that hold the SIDs' rows are those that hold the record.
         let narrow = window.len() > 2 * PAGE_ROWS;
         let wanted: Vec<usize> = (0..footer.columns.len())
-            .filter(|index| {
-                !narrow
-                    || footer
-                        .columns
-                        .get(*index)
-                        .is_some_and(|name| is_sid_column(name))
-            })
+            .filter(|index| !narrow || footer.columns.get(*index).is_some_and(|name| is_sid_column(name)))
             .collect();
         let parts = footer.split(std::slice::from_ref(&window));
-        let fetched = footer
-            .fetch(source, &footer.pages_of(&parts, &wanted)?)
-            .await?;
+        let fetched = footer.fetch(source, &footer.pages_of(&parts, &wanted)?).await?;
         let mut sids = Vec::with_capacity(window.len());
-        decode(
-            footer,
-            fetched.clone(),
-            &parts,
-            Some(&SID_COLUMNS),
-            &mut |batch| {
-                sids.append(&mut sids_of(&batch)?);
-                Ok(())
-            },
-        )?;
+        decode(footer, fetched.clone(), &parts, Some(&SID_COLUMNS), &mut |batch| {
+            sids.append(&mut sids_of(&batch)?);
+            Ok(())
+        })?;
         if let Some(row) = (window.start..)
             .zip(&sids)
             .find(|(_, found)| **found == sid)
@@ -373,30 +337,21 @@ fn decode(
     let metadata = footer.arrow.metadata();
     let (mut base, mut ranges) = (0, Vec::new());
     for (group, inside) in parts {
-        ranges.extend(
-            inside
-                .iter()
-                .map(|range| base + range.start..base + range.end),
-        );
+        ranges.extend(inside.iter().map(|range| base + range.start..base + range.end));
         base += usize::try_from(metadata.row_group(*group).num_rows()).map_err(|_| DECODE)?;
     }
-    let mut builder =
-        ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, footer.arrow.clone())
-            .with_row_groups(parts.iter().map(|part| part.0).collect())
-            .with_batch_size(wanted.min(DECODE_ROWS))
-            .with_row_selection_policy(RowSelectionPolicy::Selectors)
-            .with_row_selection(RowSelection::from_consecutive_ranges(
-                ranges.into_iter(),
-                base,
-            ));
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, footer.arrow.clone())
+        .with_row_groups(parts.iter().map(|part| part.0).collect())
+        .with_batch_size(wanted.min(DECODE_ROWS))
+        .with_row_selection_policy(RowSelectionPolicy::Selectors)
+        .with_row_selection(RowSelection::from_consecutive_ranges(ranges.into_iter(), base));
     if let Some(columns) = columns {
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         builder = builder.with_projection(mask);
     }
     let mut rows = 0;
     for batch in builder.build().map_err(|_| DECODE)? {
-        let batch = batch
-            .map_err(|_| SegmentError::Damaged("a page is not authentic or does not decode"))?;
+        let batch = batch.map_err(|_| SegmentError::Damaged("a page is not authentic or does not decode"))?;
         rows += batch.num_rows();
         let names = batch.schema();
         let columns = names

@@ -31,9 +31,9 @@ impl Batch {
     fn checked<T: Array + 'static>(&self, name: &str) -> Result<Option<ArrayRef>> {
         let found = self.find(name);
         match &found {
-            Some(array) if !array.as_any().is::<T>() || array.len() != self.rows => Err(
-                SegmentError::Damaged("a column has another type or length than it should"),
-            ),
+            Some(array) if !array.as_any().is::<T>() || array.len() != self.rows => Err(SegmentError::Damaged(
+                "a column has another type or length than it should",
+            )),
             _ => Ok(found),
         }
     }
@@ -53,21 +53,13 @@ impl Batch {
 
 impl Ints {
     fn view(&self) -> IntView<'_> {
-        IntView(
-            self.0
-                .as_ref()
-                .and_then(|array| array.as_any().downcast_ref()),
-        )
+        IntView(self.0.as_ref().and_then(|array| array.as_any().downcast_ref()))
     }
 }
 
 impl Texts {
     fn view(&self) -> TextView<'_> {
-        TextView(
-            self.0
-                .as_ref()
-                .and_then(|array| array.as_any().downcast_ref()),
-        )
+        TextView(self.0.as_ref().and_then(|array| array.as_any().downcast_ref()))
     }
 }
 
@@ -113,19 +105,11 @@ pub(super) const SID_COLUMNS: [&str; 3] = ["at", "sid_ms", "sid_tail"];
 
 /// The SIDs of a batch that holds at least [`SID_COLUMNS`].
 pub(super) fn sids_of(batch: &Batch) -> Result<Vec<Sid>> {
-    let (at, ms, tail) = (
-        batch.ints("at")?,
-        batch.ints("sid_ms")?,
-        batch.fixed("sid_tail")?,
-    );
+    let (at, ms, tail) = (batch.ints("at")?, batch.ints("sid_ms")?, batch.fixed("sid_tail")?);
     (0..batch.rows)
         .map(|row| {
             let at = at.view().get(row).ok_or(MISSING)?;
-            sid(
-                TimeUs(at),
-                ms.view().get(row),
-                tail.get(row).ok_or(MISSING)?,
-            )
+            sid(TimeUs(at), ms.view().get(row), tail.get(row).ok_or(MISSING)?)
         })
         .collect()
 }
@@ -134,9 +118,7 @@ const MISSING: SegmentError = SegmentError::Damaged("a value is missing");
 const RANGE: SegmentError = SegmentError::Damaged("a value is out of range");
 
 fn sid(at: TimeUs, ms_delta: Option<i64>, tail: &[u8]) -> Result<Sid> {
-    let ms = expected_sid_ms(at)
-        .wrapping_add(ms_delta.unwrap_or(0))
-        .to_be_bytes();
+    let ms = expected_sid_ms(at).wrapping_add(ms_delta.unwrap_or(0)).to_be_bytes();
     let mut bytes = [0; 16];
     bytes[..6].copy_from_slice(&ms[2..]);
     if tail.len() != 10 {
@@ -217,21 +199,15 @@ pub(super) fn push_records(
     keep: &dyn Fn(TimeUs) -> bool,
     out: &mut Vec<Record>,
 ) -> Result<()> {
-    let (at, sid_ms, sid_tail) = (
-        batch.ints("at")?,
-        batch.ints("sid_ms")?,
-        batch.fixed("sid_tail")?,
-    );
+    let (at, sid_ms, sid_tail) = (batch.ints("at")?, batch.ints("sid_ms")?, batch.fixed("sid_tail")?);
     let (source_s, source_seq) = (batch.ints("source_s")?, batch.ints("source_seq")?);
     let (source_uuid, source_text) = (batch.fixed("source_uuid")?, batch.texts("source_text")?);
     let (direction, status) = (batch.ints("direction")?, batch.ints("status")?);
     let (from, from_text) = (batch.ints("from")?, batch.texts("from_text")?);
     let (to, to_text) = (batch.ints("to")?, batch.texts("to_text")?);
     let (price_micros, extra) = (batch.ints("price_micros")?, batch.texts("extra")?);
-    let (at, sid_ms, direction, status) =
-        (at.view(), sid_ms.view(), direction.view(), status.view());
-    let (source_s, source_seq, source_text) =
-        (source_s.view(), source_seq.view(), source_text.view());
+    let (at, sid_ms, direction, status) = (at.view(), sid_ms.view(), direction.view(), status.view());
+    let (source_s, source_seq, source_text) = (source_s.view(), source_seq.view(), source_text.view());
     let (from, from_text, to, to_text) = (from.view(), from_text.view(), to.view(), to_text.view());
     let (price_micros, extra) = (price_micros.view(), extra.view());
     let head = |row: usize, at: TimeUs| -> Result<_> {
@@ -245,8 +221,7 @@ pub(super) fn push_records(
     };
     match class {
         Class::Call => {
-            let (exophone, exophone_text) =
-                (batch.ints("exophone")?, batch.texts("exophone_text")?);
+            let (exophone, exophone_text) = (batch.ints("exophone")?, batch.texts("exophone_text")?);
             let (answered_s, answered_us) = (batch.ints("answered_s")?, batch.ints("answered_us")?);
             let (ended_s, ended_us) = (batch.ints("ended_s")?, batch.ints("ended_us")?);
             let (duration_s, talk_s) = (batch.ints("duration_s")?, batch.ints("talk_s")?);
@@ -272,9 +247,7 @@ pub(super) fn push_records(
                     status: choice(CallStatus::ALL, status, row)?,
                     answered_at,
                     ended_at,
-                    duration_s: unsigned(
-                        length_s.wrapping_add(duration_s.view().get(row).unwrap_or(0)),
-                    )?,
+                    duration_s: unsigned(length_s.wrapping_add(duration_s.view().get(row).unwrap_or(0)))?,
                     talk_s: unsigned(spoken_s.wrapping_add(talk_s.view().get(row).unwrap_or(0)))?,
                     price_micros: price_micros.get(row),
                     caller_name: caller_name.view().compact(row),

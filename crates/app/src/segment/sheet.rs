@@ -9,9 +9,7 @@ use bytes::Bytes;
 use callvault_core::Class;
 use callvault_seal::SecretKey;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, Type as Physical, ZstdLevel};
-use parquet::data_type::{
-    ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
-};
+use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type};
 use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -67,14 +65,11 @@ pub(super) fn seal(
             Shape::Random(_) => properties
                 .set_column_encoding(path(), Encoding::PLAIN)
                 .set_column_compression(path(), Compression::UNCOMPRESSED),
-            Shape::Text => {
-                properties.set_column_encoding(path(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
-            }
+            Shape::Text => properties.set_column_encoding(path(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
         };
     }
     let out = Vec::with_capacity(rows * 56);
-    let mut writer =
-        SerializedFileWriter::new(out, schema(columns, rows)?, Arc::new(properties.build()))?;
+    let mut writer = SerializedFileWriter::new(out, schema(columns, rows)?, Arc::new(properties.build()))?;
     let mut sources: Vec<_> = columns.iter().map(Source::new).collect();
     let mut start = 0;
     while start < rows {
@@ -106,10 +101,8 @@ fn schema(columns: &[Column], rows: usize) -> Result<TypePtr> {
         let builder = match &column.values {
             Values::Ints(_) => Type::primitive_type_builder(column.name(), Physical::INT64),
             Values::Fixed(width, _) => {
-                let width = i32::try_from(*width)
-                    .map_err(|_| SegmentError::Unfit("a value is too wide"))?;
-                Type::primitive_type_builder(column.name(), Physical::FIXED_LEN_BYTE_ARRAY)
-                    .with_length(width)
+                let width = i32::try_from(*width).map_err(|_| SegmentError::Unfit("a value is too wide"))?;
+                Type::primitive_type_builder(column.name(), Physical::FIXED_LEN_BYTE_ARRAY).with_length(width)
             }
             Values::Texts(..) => Type::primitive_type_builder(column.name(), Physical::BYTE_ARRAY)
                 .with_logical_type(Some(LogicalType::String)),
@@ -117,9 +110,7 @@ fn schema(columns: &[Column], rows: usize) -> Result<TypePtr> {
         fields.push(Arc::new(builder.with_repetition(repetition).build()?));
     }
     Ok(Arc::new(
-        Type::group_type_builder("callvault")
-            .with_fields(fields)
-            .build()?,
+        Type::group_type_builder("callvault").with_fields(fields).build()?,
     ))
 }
 
@@ -177,16 +168,11 @@ impl<'a> Source<'a> {
         match &self.column.values {
             Values::Ints(values) => {
                 let values = values.get(start..end).ok_or(LOST)?;
-                writer
-                    .typed::<Int64Type>()
-                    .write_batch(values, levels, None)?;
+                writer.typed::<Int64Type>().write_batch(values, levels, None)?;
             }
             Values::Fixed(width, _) => {
                 let values: Vec<FixedLenByteArray> = (start..end)
-                    .map(|index| {
-                        ByteArray::from(self.shared.slice(index * width..(index + 1) * width))
-                            .into()
-                    })
+                    .map(|index| ByteArray::from(self.shared.slice(index * width..(index + 1) * width)).into())
                     .collect();
                 writer
                     .typed::<FixedLenByteArrayType>()
@@ -201,13 +187,9 @@ impl<'a> Source<'a> {
                     .get(start..end)
                     .ok_or(LOST)?
                     .iter()
-                    .map(|end| {
-                        ByteArray::from(self.shared.slice(std::mem::replace(&mut from, *end)..*end))
-                    })
+                    .map(|end| ByteArray::from(self.shared.slice(std::mem::replace(&mut from, *end)..*end)))
                     .collect();
-                writer
-                    .typed::<ByteArrayType>()
-                    .write_batch(&values, levels, None)?;
+                writer.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
             }
         }
         Ok(())

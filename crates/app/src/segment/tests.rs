@@ -48,11 +48,7 @@ fn read_all(kind: SegmentKind, bytes: &[u8], key: &SecretKey, id: [u8; 16]) -> R
 }
 
 fn locator(bytes: &[u8], key: &SecretKey, id: [u8; 16]) -> Result<Locator> {
-    block_on(Locator::open(
-        Arc::new(Bytes::copy_from_slice(bytes)),
-        key,
-        id,
-    ))
+    block_on(Locator::open(Arc::new(Bytes::copy_from_slice(bytes)), key, id))
 }
 
 /// Plain calls, several in one second, numbers from a small pool.
@@ -129,11 +125,7 @@ fn check_reads(reader: &SegmentReader, locator: &Locator, records: &[Record]) {
                 .filter(|record| record.parties().contains(&number))
                 .cloned()
                 .collect();
-            let want = if number.is_withheld() {
-                Vec::new()
-            } else {
-                want
-            };
+            let want = if number.is_withheld() { Vec::new() } else { want };
             assert!(block_on(reader.find_number(locator, number, &hash)).expect("reads") == want);
         }
         let range = record.at()..TimeUs(record.at().0.saturating_add(3_000_000));
@@ -156,16 +148,8 @@ fn check_reads(reader: &SegmentReader, locator: &Locator, records: &[Record]) {
         };
         assert!(block_on(reader.rows_at(&rows)).expect("reads") == want);
     }
-    assert!(
-        block_on(reader.find_sid(Sid([0xfe; 16])))
-            .expect("reads")
-            .is_none()
-    );
-    assert!(
-        block_on(locator.find_number(&[0xee; 16]))
-            .expect("reads")
-            .is_empty()
-    );
+    assert!(block_on(reader.find_sid(Sid([0xfe; 16]))).expect("reads").is_none());
+    assert!(block_on(locator.find_number(&[0xee; 16])).expect("reads").is_empty());
     assert!(matches!(
         block_on(reader.rows_at(&[records.len() as u32])),
         Err(SegmentError::Damaged(_))
@@ -198,10 +182,7 @@ fn several_row_groups_come_back_whole() {
     let reader = open(SegmentKind::Parquet, &encoded.bytes, &key(), ID).expect("opens");
     assert!(block_on(reader.read_between(ALWAYS)).expect("reads") == records);
     let rows = [0, 262_143, 262_144, 269_999];
-    let want: Vec<_> = rows
-        .iter()
-        .map(|row| records[*row as usize].clone())
-        .collect();
+    let want: Vec<_> = rows.iter().map(|row| records[*row as usize].clone()).collect();
     assert!(block_on(reader.rows_at(&rows)).expect("reads") == want);
     let found = block_on(reader.find_sid(records[262_200].sid()))
         .expect("reads")
@@ -209,10 +190,7 @@ fn several_row_groups_come_back_whole() {
     assert_eq!(found.0, 262_200);
     let locator = locator(&encoded.locator, &key(), ID).expect("opens");
     let number = records[5].parties()[0];
-    let want = records
-        .iter()
-        .filter(|record| record.parties()[0] == number)
-        .count();
+    let want = records.iter().filter(|record| record.parties()[0] == number).count();
     assert_eq!(
         block_on(reader.find_number(&locator, number, &hash_cheap))
             .expect("reads")
@@ -234,10 +212,7 @@ fn hash_cheap(number: &Number) -> [u8; 16] {
 #[test]
 fn unfit_records_are_refused() {
     let mut records = calls(10);
-    assert!(matches!(
-        encode(&[], &key(), ID, &hash),
-        Err(SegmentError::Unfit(_))
-    ));
+    assert!(matches!(encode(&[], &key(), ID, &hash), Err(SegmentError::Unfit(_))));
     records.reverse();
     assert!(matches!(
         encode(&records, &key(), ID, &hash),
@@ -263,10 +238,7 @@ fn a_wrong_key_and_a_swapped_segment_are_told_apart_from_damage() {
         }
         for end in (0..encoded.bytes.len()).step_by(encoded.bytes.len() / 60 + 1) {
             let cut = read_all(kind, &encoded.bytes[..end], &key(), ID);
-            assert!(
-                matches!(cut, Err(SegmentError::Damaged(_))),
-                "{kind:?} cut at {end}"
-            );
+            assert!(matches!(cut, Err(SegmentError::Damaged(_))), "{kind:?} cut at {end}");
             let tail = read_all(kind, &encoded.bytes[end + 1..], &key(), ID);
             assert!(
                 tail.is_err() || kind == SegmentKind::Parquet,
@@ -302,10 +274,7 @@ fn a_changed_byte_never_changes_an_answer() {
                 }
             }
         }
-        assert!(
-            refused > 1_000,
-            "{kind:?}: only {refused} changes were noticed"
-        );
+        assert!(refused > 1_000, "{kind:?}: only {refused} changes were noticed");
         let number = records[7].parties()[0];
         let want = block_on(
             locator(&encoded.locator, &key(), ID)
@@ -316,20 +285,14 @@ fn a_changed_byte_never_changes_an_answer() {
         for at in 0..encoded.locator.len() {
             let mut bad = encoded.locator.clone();
             bad[at] ^= 0x10;
-            let found = locator(&bad, &key(), ID)
-                .and_then(|locator| block_on(locator.find_number(&hash(number))));
-            assert!(
-                found.map_or(true, |found| found == want),
-                "locator byte {at}"
-            );
+            let found = locator(&bad, &key(), ID).and_then(|locator| block_on(locator.find_number(&hash(number))));
+            assert!(found.map_or(true, |found| found == want), "locator byte {at}");
         }
     }
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[test]
@@ -370,8 +333,7 @@ fn a_stranger_reads_nothing() {
 /// The whole Parquet file is modules (a length, a nonce, a ciphertext, a tag) and a footer that begins with a crypto
 /// header of known bytes: there is no room for anything else in clear, such as a bloom filter.
 fn check_modules(file: &[u8]) {
-    let word =
-        |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
     let end = file.len() - 8;
     let footer = end - word(end);
     assert_eq!((&file[..4], &file[end + 4..]), (&b"PARE"[..], &b"PARE"[..]));
@@ -390,9 +352,7 @@ fn check_modules(file: &[u8]) {
     );
     let reader = parquet::file::metadata::ParquetMetaDataReader::new();
     assert!(
-        reader
-            .parse_and_finish(&Bytes::copy_from_slice(file))
-            .is_err(),
+        reader.parse_and_finish(&Bytes::copy_from_slice(file)).is_err(),
         "no footer without the key"
     );
 }
@@ -402,10 +362,7 @@ fn small_segments_are_small() {
     for (rows, most_bytes) in [(100, 110), (300, 95)] {
         let encoded = encode(&calls(rows), &key(), ID, &hash).expect("encodes");
         let all = encoded.bytes.len() + encoded.locator.len();
-        assert!(
-            all <= most_bytes * rows as usize,
-            "{rows} rows take {all} bytes"
-        );
+        assert!(all <= most_bytes * rows as usize, "{rows} rows take {all} bytes");
     }
 }
 
@@ -415,8 +372,7 @@ fn an_impossible_module_length_is_damage() {
     let records = calls(4_000);
     let encoded = encode_as(SegmentKind::Parquet, &records, &key(), ID, &hash).expect("encodes");
     let file = &encoded.bytes;
-    let word =
-        |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes")) as usize;
     let footer = file.len() - 8 - word(file.len() - 8);
     let (mut at, mut refused) = (4, 0);
     while at < footer {
@@ -426,10 +382,7 @@ fn an_impossible_module_length_is_damage() {
             match read_all(SegmentKind::Parquet, &bad, &key(), ID) {
                 Ok(read) => assert!(read == records, "the module at {at}"),
                 Err(error) => {
-                    assert!(
-                        matches!(error, SegmentError::Damaged(_)),
-                        "the module at {at}: {error}"
-                    );
+                    assert!(matches!(error, SegmentError::Damaged(_)), "the module at {at}: {error}");
                     refused += 1;
                 }
             }

@@ -1,8 +1,7 @@
 use callvault_core::{
     Class, Decision, Plan, Policy, RecordingChange, TimeUs,
     change::{
-        apply_plan_change, apply_recording_change, decide_extension, decide_plan_change,
-        decide_recording_retention,
+        apply_plan_change, apply_recording_change, decide_extension, decide_plan_change, decide_recording_retention,
     },
     forecast::{preview_plan_change, preview_recording_change},
     plan::RecordingItem,
@@ -26,29 +25,21 @@ fn set(policy: &mut Policy, now: TimeUs, days: u32) -> RecordingChange {
 }
 
 fn move_to(policy: &mut Policy, now: TimeUs, plan: Plan) -> TimeUs {
-    let change = decide_plan_change(policy, now, plan)
-        .into_result()
-        .expect("allowed");
+    let change = decide_plan_change(policy, now, plan).into_result().expect("allowed");
     apply_plan_change(policy, &change);
     change.effective_at
 }
 
 #[test]
 fn a_plan_allows_up_to_its_ceiling_and_names_the_one_that_allows_more() {
-    for (plan, ceiling, next) in [
-        (Plan::Starter, 90, "Growth"),
-        (Plan::Growth, 180, "Enterprise"),
-    ] {
+    for (plan, ceiling, next) in [(Plan::Starter, 90, "Growth"), (Plan::Growth, 180, "Enterprise")] {
         let policy = Policy::new(plan, grid(0));
         assert!(decide_recording_retention(&policy, now(), ceiling).is_allowed());
         assert!(decide_recording_retention(&policy, now(), 1).is_allowed());
         let refusal = decide_recording_retention(&policy, now(), ceiling + 1)
             .into_result()
             .expect_err("too long");
-        assert_eq!(
-            (refusal.code, refusal.field),
-            ("retention-over-plan", Some("days"))
-        );
+        assert_eq!((refusal.code, refusal.field), ("retention-over-plan", Some("days")));
         for part in [&ceiling.to_string(), next] {
             assert!(refusal.reason.contains(part), "{refusal}");
         }
@@ -75,26 +66,13 @@ fn shortening_waits_for_the_notice_and_extending_does_not() {
     );
     let later = now().plus_days(1);
     let shorter = set(&mut policy, later, 30);
-    assert_eq!(
-        (shorter.effective_at, shorter.shortens),
-        (later.plus_days(7), true)
-    );
-    assert_eq!(
-        policy.recording_days_at(TimeUs(later.plus_days(7).0 - 1)),
-        180
-    );
+    assert_eq!((shorter.effective_at, shorter.shortens), (later.plus_days(7), true));
+    assert_eq!(policy.recording_days_at(TimeUs(later.plus_days(7).0 - 1)), 180);
     assert_eq!(policy.recording_days_at(later.plus_days(7)), 30);
     let again = set(&mut policy, later.plus_days(3), 30);
-    assert_eq!(
-        again.effective_at,
-        later.plus_days(7),
-        "asking twice postpones nothing"
-    );
+    assert_eq!(again.effective_at, later.plus_days(7), "asking twice postpones nothing");
     let lower = set(&mut policy, later.plus_days(4), 10);
-    assert!(
-        lower.supersedes.is_empty(),
-        "30 was announced and deletes less"
-    );
+    assert!(lower.supersedes.is_empty(), "30 was announced and deletes less");
     let withdrawn = set(&mut policy, later.plus_days(5), 180);
     assert_eq!(
         (withdrawn.supersedes.len(), withdrawn.effective_at),
@@ -117,10 +95,7 @@ fn a_downgrade_shortens_after_notice_and_binds_at_once() {
     assert_eq!(policy.plan_at(TimeUs(effective_at.0 - 1)), Plan::Enterprise);
     assert_eq!(policy.recording_days_at(TimeUs(effective_at.0 - 1)), 200);
     assert_eq!(
-        (
-            policy.plan_at(effective_at),
-            policy.recording_days_at(effective_at)
-        ),
+        (policy.plan_at(effective_at), policy.recording_days_at(effective_at)),
         (Plan::Starter, 90)
     );
     let refusal = decide_recording_retention(&policy, now(), 91)
@@ -183,16 +158,8 @@ fn other_plan_changes_take_effect_at_once_and_lengthen_nothing() {
 #[test]
 fn what_is_gone_is_not_extended() {
     let policy = Policy::new(Plan::Growth, grid(0));
-    let facts = |age_days: i64| {
-        (
-            Class::Recording,
-            now().plus_days(-age_days),
-            now().plus_days(-age_days),
-        )
-    };
-    let code = |decision: Decision<RecordingChange>| {
-        decision.into_result().map_err(|refusal| refusal.code)
-    };
+    let facts = |age_days: i64| (Class::Recording, now().plus_days(-age_days), now().plus_days(-age_days));
+    let code = |decision: Decision<RecordingChange>| decision.into_result().map_err(|refusal| refusal.code);
     assert!(decide_extension(&policy, now(), facts(89), false, 180).is_allowed());
     assert_eq!(
         code(decide_extension(&policy, now(), facts(90), false, 180)),
@@ -221,13 +188,7 @@ fn a_preview_shows_what_goes_sooner_and_when() {
         bytes,
         ..recording(&account(), age_days as u8, now().plus_days(-age_days))
     };
-    let mut items = vec![
-        aged(150, 5),
-        aged(85, 7),
-        aged(80, 11),
-        aged(199, 13),
-        aged(20, 17),
-    ];
+    let mut items = vec![aged(150, 5), aged(85, 7), aged(80, 11), aged(199, 13), aged(20, 17)];
     items[4].held = true;
     let change = decide_recording_retention(&policy, now(), 90)
         .into_result()
@@ -246,10 +207,7 @@ fn a_preview_shows_what_goes_sooner_and_when() {
         .collect();
     assert_eq!(
         days,
-        [
-            (now().plus_days(7).day(), 2, 12),
-            (now().plus_days(10).day(), 1, 11)
-        ]
+        [(now().plus_days(7).day(), 2, 12), (now().plus_days(10).day(), 1, 11)]
     );
     let downgrade = decide_plan_change(&policy, now(), Plan::Starter)
         .into_result()
@@ -258,10 +216,7 @@ fn a_preview_shows_what_goes_sooner_and_when() {
     let longer = decide_recording_retention(&policy, now(), 300)
         .into_result()
         .expect("allowed");
-    assert_eq!(
-        preview_recording_change(&policy, &longer, &items).records,
-        0
-    );
+    assert_eq!(preview_recording_change(&policy, &longer, &items).records, 0);
 }
 
 #[test]
@@ -272,10 +227,7 @@ fn what_a_setting_ended_stays_ended_when_the_next_comes_at_the_same_moment() {
     let end = |policy: &Policy| policy.ends_at(Class::Recording, from, from);
     assert_eq!(end(&policy), ends_at);
     let longer = set(&mut policy, ends_at, 300);
-    assert_eq!(
-        (longer.effective_at, end(&policy)),
-        (TimeUs(ends_at.0 + 1), ends_at)
-    );
+    assert_eq!((longer.effective_at, end(&policy)), (TimeUs(ends_at.0 + 1), ends_at));
     let downgraded = move_to(&mut policy, ends_at.plus_days(1), Plan::Starter);
     let upgraded = move_to(&mut policy, downgraded, Plan::Enterprise);
     assert_eq!(upgraded, TimeUs(downgraded.0 + 1));

@@ -1,6 +1,5 @@
 use callvault_core::{
-    Access, Cause, Class, Facts, Floor, Hold, HoldId, HoldScope, Plan, Policy, Reader, Sid, Term,
-    TimeUs,
+    Access, Cause, Class, Facts, Floor, Hold, HoldId, HoldScope, Plan, Policy, Reader, Sid, Term, TimeUs,
     hold::{Restriction, access, decide_deletion, find_hold, gone_at, is_held, may_read},
 };
 use proptest::prelude::*;
@@ -58,10 +57,7 @@ proptest! {
 
 #[test]
 fn a_scope_covers_what_it_names() {
-    let facts = Facts {
-        at: grid(10),
-        ..NOBODY
-    };
+    let facts = Facts { at: grid(10), ..NOBODY };
     let covers = |scope| hold(scope, grid(0), None).matches(&facts);
     assert!(covers(HoldScope::Records(vec![Sid([7; 16]), Sid([1; 16])])));
     assert!(covers(HoldScope::Records(vec![Sid([2; 16])])), "its call");
@@ -73,11 +69,7 @@ fn a_scope_covers_what_it_names() {
         to: grid(to),
     };
     assert!(covers(span(None, 10, 11)) && covers(span(Some(Class::Recording), 0, 11)));
-    assert!(
-        !covers(span(None, 9, 10))
-            && !covers(span(None, 11, 12))
-            && !covers(span(Some(Class::Call), 0, 20))
-    );
+    assert!(!covers(span(None, 9, 10)) && !covers(span(None, 11, 12)) && !covers(span(Some(Class::Call), 0, 20)));
 }
 
 #[test]
@@ -147,10 +139,7 @@ fn what_only_a_floor_keeps_is_for_compliance() {
     let during = access(&policy, &[], &facts, grid(0).plus_years(1));
     assert_eq!(during, Access::Restricted(Restriction::Floor));
     assert!(may_read(during, Reader::Compliance) && !may_read(during, Reader::Account));
-    assert_eq!(
-        access(&policy, &[], &facts, grid(0).plus_years(2)),
-        Access::Gone
-    );
+    assert_eq!(access(&policy, &[], &facts, grid(0).plus_years(2)), Access::Gone);
 }
 
 #[test]
@@ -189,10 +178,7 @@ fn who_may_delete_what() {
             );
         }
     }
-    assert_eq!(
-        code(Class::Recording, Cause::ConsentWithdrawn, None, None),
-        Ok(())
-    );
+    assert_eq!(code(Class::Recording, Cause::ConsentWithdrawn, None, None), Ok(()));
     assert_eq!(
         code(Class::Contact, Cause::ConsentWithdrawn, None, None),
         Err("not-consented")
@@ -209,21 +195,10 @@ fn who_may_delete_what() {
         code(Class::Recording, Cause::Request, None, Some(&floor)),
         Err("kept-by-law")
     );
-    assert_eq!(
-        code(Class::Recording, Cause::Closure, None, Some(&floor)),
-        Ok(())
-    );
-    let held = decide_deletion(
-        Class::Recording,
-        Cause::Request,
-        Some(HoldId([7; 16])),
-        None,
-    );
+    assert_eq!(code(Class::Recording, Cause::Closure, None, Some(&floor)), Ok(()));
+    let held = decide_deletion(Class::Recording, Cause::Request, Some(HoldId([7; 16])), None);
     assert!(
-        held.into_result()
-            .expect_err("held")
-            .reason
-            .contains(&"07".repeat(16)),
+        held.into_result().expect_err("held").reason.contains(&"07".repeat(16)),
         "the hold is named"
     );
 }

@@ -28,11 +28,8 @@ pub(crate) fn plain_end(term: Term, from: TimeUs) -> Option<TimeUs> {
             let date = from.day().to_string();
             let year: u16 = date[..4].parse().expect("a year");
             let moved = format!("{}{}", year + years, &date[4..]);
-            let day =
-                Day::parse(&moved).or_else(|_| Day::parse(&moved.replace("-02-29", "-02-28")));
-            Some(TimeUs(
-                day.expect("a day").start().0 + (from.0 - from.day().start().0),
-            ))
+            let day = Day::parse(&moved).or_else(|_| Day::parse(&moved.replace("-02-29", "-02-28")));
+            Some(TimeUs(day.expect("a day").start().0 + (from.0 - from.day().start().0)))
         }
     }
 }
@@ -66,10 +63,7 @@ fn is_over(policy: &Policy, class: Class, from: TimeUs, t: TimeUs, before: bool)
                 days = setting.days;
             }
         }
-        let mut plan = policy
-            .plans
-            .first()
-            .map_or(Plan::Starter, |setting| setting.plan);
+        let mut plan = policy.plans.first().map_or(Plan::Starter, |setting| setting.plan);
         for setting in &policy.plans {
             if begun(setting.effective_at) {
                 plan = setting.plan;
@@ -111,9 +105,7 @@ pub(crate) fn plain_lapse(
     while t < horizon {
         let covers = |floor: &Floor| {
             let in_force = floor.from < t && floor.until.is_none_or(|until| until > t);
-            floor.class == class
-                && in_force
-                && plain_end(floor.term, from).is_none_or(|end| end > t)
+            floor.class == class && in_force && plain_end(floor.term, from).is_none_or(|end| end > t)
         };
         if !policy.floors.iter().any(covers) {
             return Some(t);
@@ -127,8 +119,7 @@ pub(crate) fn plain_lapse(
 pub(crate) fn plain_gone(kept_until: TimeUs, matching: &[Hold], horizon: TimeUs) -> Option<TimeUs> {
     let mut t = kept_until;
     while t < horizon {
-        let covers =
-            |hold: &Hold| hold.placed_at < t && hold.lifted_at.is_none_or(|lifted| lifted > t);
+        let covers = |hold: &Hold| hold.placed_at < t && hold.lifted_at.is_none_or(|lifted| lifted > t);
         if !matching.iter().any(covers) {
             return Some(t);
         }
@@ -146,10 +137,7 @@ pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
 }
 
 fn any_floor() -> impl Strategy<Value = Floor> {
-    let term = prop_oneof![
-        (1..900u32).prop_map(Term::Days),
-        (1..3u16).prop_map(Term::Years)
-    ];
+    let term = prop_oneof![(1..900u32).prop_map(Term::Days), (1..3u16).prop_map(Term::Years)];
     (
         prop_oneof![Just(Class::Recording), Just(Class::Call)],
         term,
@@ -170,28 +158,26 @@ pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
     let plans = prop::collection::vec((0..1500i64, any_plan()), 0..4);
     let days = prop_oneof![1..12u32, 80..100u32, 1..366u32];
     let recording = prop::collection::vec((0..1500i64, days), 0..5);
-    (plans, recording, prop::collection::vec(any_floor(), 0..4)).prop_map(
-        |(mut plans, mut recording, floors)| {
-            plans.sort_by_key(|(n, _)| *n);
-            recording.sort_by_key(|(n, _)| *n);
-            Policy {
-                plans: plans
-                    .into_iter()
-                    .map(|(n, plan)| PlanSetting {
-                        effective_at: grid(n),
-                        plan,
-                    })
-                    .collect(),
-                recording: recording
-                    .into_iter()
-                    .map(|(n, days)| RecordingSetting {
-                        effective_at: grid(n),
-                        days,
-                    })
-                    .collect(),
-                floors,
-                notice_days: 7,
-            }
-        },
-    )
+    (plans, recording, prop::collection::vec(any_floor(), 0..4)).prop_map(|(mut plans, mut recording, floors)| {
+        plans.sort_by_key(|(n, _)| *n);
+        recording.sort_by_key(|(n, _)| *n);
+        Policy {
+            plans: plans
+                .into_iter()
+                .map(|(n, plan)| PlanSetting {
+                    effective_at: grid(n),
+                    plan,
+                })
+                .collect(),
+            recording: recording
+                .into_iter()
+                .map(|(n, days)| RecordingSetting {
+                    effective_at: grid(n),
+                    days,
+                })
+                .collect(),
+            floors,
+            notice_days: 7,
+        }
+    })
 }

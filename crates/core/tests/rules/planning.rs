@@ -43,29 +43,24 @@ fn steps(item: &PartitionItem, now: TimeUs) -> Vec<(Action, Reason)> {
         recordings: vec![],
     };
     let plan = plan(&starter(), &inventory, now, Purge::default());
-    plan.steps
-        .into_iter()
-        .map(|step| (step.action, step.reason))
-        .collect()
+    plan.steps.into_iter().map(|step| (step.action, step.reason)).collect()
 }
 
 fn any_inventory() -> impl Strategy<Value = Inventory> {
-    let partition_of = (0..7usize, 0..760i32, 1..50u64, 0..50u64, 0..50u64).prop_map(
-        |(class, day, rows, held, erased)| {
+    let partition_of =
+        (0..7usize, 0..760i32, 1..50u64, 0..50u64, 0..50u64).prop_map(|(class, day, rows, held, erased)| {
             let class = Class::ALL[1..][class];
             let mut item = partition(0, class, grid(0).day().plus(day), rows);
             item.held_rows = held % (rows + 1);
             item.tombstones = erased % (rows - item.held_rows + 1);
             item.oldest_tombstone_at = (item.tombstones > 0).then(|| item.day.end());
             item
-        },
-    );
-    let recording_of =
-        (0..1500i64, 1..900u64, 0..6u8).prop_map(|(from, bytes, held)| RecordingItem {
-            bytes,
-            held: held == 0,
-            ..recording(&account(), 0, grid(from))
         });
+    let recording_of = (0..1500i64, 1..900u64, 0..6u8).prop_map(|(from, bytes, held)| RecordingItem {
+        bytes,
+        held: held == 0,
+        ..recording(&account(), 0, grid(from))
+    });
     (
         prop::collection::vec(partition_of, 0..25),
         prop::collection::vec(recording_of, 0..25),
@@ -78,10 +73,7 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
                 item.key = key(100 + n as u8);
                 item.sid.0[15] = n as u8;
             }
-            Inventory {
-                partitions,
-                recordings,
-            }
+            Inventory { partitions, recordings }
         })
 }
 
@@ -185,24 +177,7 @@ fn execute(inventory: &mut Inventory, action: &Action) -> (Class, u64, u64) {
             // Sizes stay comparable with the forecast, which was made before.
             item.bytes = item.rows * 100;
             (item.tombstones, item.oldest_tombstone_at) = (0, None);
-            item.key = KeyId([
-                key.0[0],
-                1 + key.0[1],
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-            ]);
+            item.key = KeyId([key.0[0], 1 + key.0[1], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
             (class, records, bytes)
         }
         Action::SealPartition { key, .. } => {
@@ -219,9 +194,7 @@ fn execute(inventory: &mut Inventory, action: &Action) -> (Class, u64, u64) {
 
 fn expect_shred(item: &PartitionItem, now: TimeUs, records: u64) -> Reason {
     match steps(item, now).as_slice() {
-        [(Action::ShredPartition { records: found, .. }, reason)] if *found == records => {
-            reason.clone()
-        }
+        [(Action::ShredPartition { records: found, .. }, reason)] if *found == records => reason.clone(),
         other => panic!("a shred of {records} records, not {other:?}"),
     }
 }
@@ -231,10 +204,7 @@ fn held_rows_stay_and_the_others_go() {
     let day = Day::parse("2026-03-01").expect("a day");
     let end = at("2027-03-01T23:59:59.999999Z");
     let mut item = partition(1, Class::Call, day, 10);
-    assert_eq!(
-        expect_shred(&item, end, 10),
-        Reason::TermOver { ended_at: end }
-    );
+    assert_eq!(expect_shred(&item, end, 10), Reason::TermOver { ended_at: end });
     (item.held_rows, item.tombstones, item.oldest_tombstone_at) = (3, 2, Some(end));
     let Some((
         Action::RewritePartition {
@@ -252,10 +222,7 @@ fn held_rows_stay_and_the_others_go() {
     assert_eq!(steps(&item, end), [], "all that is left is held");
     let lifted_at = end.plus_days(40);
     (item.held_rows, item.released_at) = (0, Some(lifted_at));
-    assert_eq!(
-        expect_shred(&item, lifted_at, 3),
-        Reason::HoldLifted { lifted_at }
-    );
+    assert_eq!(expect_shred(&item, lifted_at, 3), Reason::HoldLifted { lifted_at });
     assert_eq!(
         Reason::HoldLifted { lifted_at }.cause(),
         Some(callvault_core::Cause::HoldLifted)
@@ -267,14 +234,9 @@ fn held_rows_stay_and_the_others_go() {
             partitions: vec![],
             recordings: vec![item.clone()],
         };
-        plan(
-            &starter(),
-            &inventory,
-            grid(0).plus_days(90),
-            Purge::default(),
-        )
-        .steps
-        .len()
+        plan(&starter(), &inventory, grid(0).plus_days(90), Purge::default())
+            .steps
+            .len()
     };
     assert_eq!(late(&recording), 0);
     recording.held = false;
@@ -292,11 +254,7 @@ fn rows_that_came_under_a_floor_are_not_judged_by_older_times() {
         until: None,
         law: "a law".to_owned(),
     };
-    policies
-        .get_mut(&account())
-        .expect("known")
-        .floors
-        .push(floor);
+    policies.get_mut(&account()).expect("known").floors.push(floor);
     let mut item = partition(1, Class::Call, Day::parse("2026-01-10").expect("a day"), 1);
     item.kept_since = at("2027-06-01T00:00:00Z");
     let inventory = Inventory {
@@ -360,12 +318,7 @@ fn partitions_are_sealed_when_full_or_over() {
         ..partition(1, Class::Call, day, 5_000)
     };
     let sealed = |item: &PartitionItem, now: TimeUs| match steps(item, now).pop() {
-        Some((
-            Action::SealPartition {
-                loose_rows, merge, ..
-            },
-            _,
-        )) => Some((loose_rows, merge)),
+        Some((Action::SealPartition { loose_rows, merge, .. }, _)) => Some((loose_rows, merge)),
         None => None,
         other => panic!("not a seal: {other:?}"),
     };
@@ -375,14 +328,8 @@ fn partitions_are_sealed_when_full_or_over() {
     item.loose_rows = 2_000;
     assert_eq!(sealed(&item, noon), Some((2_000, false)));
     item.loose_rows = 1;
-    assert_eq!(
-        sealed(&item, TimeUs(day.end().plus_seconds(3_600).0 - 1)),
-        None
-    );
-    assert_eq!(
-        sealed(&item, day.end().plus_seconds(3_600)),
-        Some((1, false))
-    );
+    assert_eq!(sealed(&item, TimeUs(day.end().plus_seconds(3_600).0 - 1)), None);
+    assert_eq!(sealed(&item, day.end().plus_seconds(3_600)), Some((1, false)));
     item.oldest_loose_at = Some(day.end().plus_days(5));
     assert_eq!(
         sealed(&item, day.end().plus_days(5)),
@@ -416,9 +363,7 @@ fn warnings_come_thirty_seven_and_one_days_before() {
         recordings: vec![item],
     };
     let stage = |left_us: i64, exported: bool| {
-        let found = warnings(&starter(), &inventory, TimeUs(end.0 - left_us), &|_| {
-            exported
-        });
+        let found = warnings(&starter(), &inventory, TimeUs(end.0 - left_us), &|_| exported);
         found
             .first()
             .map(|warning| (warning.stage_days, warning.records, warning.first_at))
@@ -433,11 +378,7 @@ fn warnings_come_thirty_seven_and_one_days_before() {
         (day, 1),
         (1, 1),
     ] {
-        assert_eq!(
-            stage(left_us, false),
-            Some((stage_days, 1, end)),
-            "{left_us}"
-        );
+        assert_eq!(stage(left_us, false), Some((stage_days, 1, end)), "{left_us}");
     }
     assert_eq!(stage(0, false), None);
     assert_eq!(stage(day, true), None, "an export took it");

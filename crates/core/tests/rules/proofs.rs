@@ -2,8 +2,8 @@ use callvault_core::{
     Cause, Class, HoldId, KeyId, Purge, TimeUs,
     id::Subject,
     proof::{
-        AccountHash, AccountSalt, CertificateBody, Certified, Copies, CopyFacts, CopyState,
-        Deletion, EpochEnd, Keys, LeafBody, Part, ProofError, Subjects, agrees, copies,
+        AccountHash, AccountSalt, CertificateBody, Certified, Copies, CopyFacts, CopyState, Deletion, EpochEnd, Keys,
+        LeafBody, Part, ProofError, Subjects, agrees, copies,
     },
 };
 
@@ -15,7 +15,7 @@ fn deletion<W, T>(whose: W, taken: T) -> Deletion<W, T> {
     Deletion {
         region: "in".to_owned(),
         whose,
-        class: Class::Call,
+        class: Some(Class::Call),
         records: 1_000_000,
         from: at("2027-02-28T00:00:00Z"),
         to: at("2027-03-01T00:00:00Z"),
@@ -56,10 +56,7 @@ fn leaves() -> [(LeafBody, &'static str); 3] {
             LeafBody::Erase(deletion(whose(), subjects())),
             include_str!("../golden/leaf-erase.json"),
         ),
-        (
-            LeafBody::Epoch(epoch),
-            include_str!("../golden/leaf-epoch.json"),
-        ),
+        (LeafBody::Epoch(epoch), include_str!("../golden/leaf-epoch.json")),
     ]
 }
 
@@ -82,9 +79,7 @@ fn certificates() -> [(CertificateBody, &'static str); 2] {
         backups: CopyState::Pending {
             until: at("2028-03-29T23:59:59.999999Z"),
         },
-        exports: CopyState::Held {
-            by: HoldId([0x33; 16]),
-        },
+        exports: CopyState::Held { by: HoldId([0x33; 16]) },
     };
     let issued_at = at("2028-02-29T00:00:01Z");
     let shred = Certified {
@@ -166,8 +161,7 @@ fn any_changed_byte_of_what_was_deleted_is_noticed() {
     for ((certificate, golden), (leaf, _)) in certificates().into_iter().zip(leaves()) {
         assert_eq!(agrees(&certificate, &leaf, HASH), Ok(()));
         let common_ends = golden.find(",\"copies\"").expect("copies");
-        let whose =
-            golden.find("\"account\"").expect("account")..golden.find(",\"class\"").expect("class");
+        let whose = golden.find("\"account\"").expect("account")..golden.find(",\"class\"").expect("class");
         for index in (0..common_ends).filter(|index| !whose.contains(index)) {
             let mut bytes = golden.as_bytes().to_vec();
             bytes[index] ^= 1;
@@ -180,25 +174,14 @@ fn any_changed_byte_of_what_was_deleted_is_noticed() {
         }
         let other = HASH.replace('a', "b");
         assert_eq!(
-            agrees(&certificate, &leaf, &other)
-                .expect_err("another account")
-                .field,
+            agrees(&certificate, &leaf, &other).expect_err("another account").field,
             "account_hash"
         );
     }
     let [(shred, _), (erase, _)] = certificates();
     let [(shred_leaf, _), (erase_leaf, _), (epoch_leaf, _)] = leaves();
-    for (certificate, leaf) in [
-        (&shred, &erase_leaf),
-        (&erase, &shred_leaf),
-        (&shred, &epoch_leaf),
-    ] {
-        assert_eq!(
-            agrees(certificate, leaf, HASH)
-                .expect_err("another type")
-                .field,
-            "type"
-        );
+    for (certificate, leaf) in [(&shred, &erase_leaf), (&erase, &shred_leaf), (&shred, &epoch_leaf)] {
+        assert_eq!(agrees(certificate, leaf, HASH).expect_err("another type").field, "type");
     }
     let LeafBody::Shred(mut body) = shred_leaf else {
         panic!("a shred")
@@ -230,22 +213,8 @@ fn nothing_says_done_while_a_part_is_not() {
     });
     let all = copies(&facts, day(28), purge);
     assert_eq!(
-        [
-            all.catalog,
-            all.objects,
-            all.index,
-            all.cache,
-            all.backups,
-            all.exports
-        ],
-        [
-            done(2),
-            done(3),
-            done(3),
-            done(0),
-            done(27),
-            CopyState::None
-        ]
+        [all.catalog, all.objects, all.index, all.cache, all.backups, all.exports],
+        [done(2), done(3), done(3), done(0), done(27), CopyState::None]
     );
     let early = copies(&facts, TimeUs(day(1).0 - 1), purge);
     assert_eq!(
@@ -270,10 +239,7 @@ fn nothing_says_done_while_a_part_is_not() {
         day(28),
         purge,
     );
-    assert_eq!(
-        [rows.catalog, rows.index, rows.objects],
-        [pending, pending, done(3)]
-    );
+    assert_eq!([rows.catalog, rows.index, rows.objects], [pending, pending, done(3)]);
     let objects = copies(
         &CopyFacts {
             objects: Part::There,
@@ -308,8 +274,5 @@ fn nothing_says_done_while_a_part_is_not() {
         day(28),
         purge,
     );
-    assert_eq!(
-        [held.exports, held.objects, held.index],
-        [CopyState::Held { by }; 3]
-    );
+    assert_eq!([held.exports, held.objects, held.index], [CopyState::Held { by }; 3]);
 }

@@ -87,10 +87,7 @@ fn the_parts_of_the_deadline() {
     assert_eq!(purge.restorable_us(), 21 * day);
     for days in [0, 1, 31] {
         assert_eq!(
-            decide_purge(days)
-                .into_result()
-                .expect_err("out of range")
-                .code,
+            decide_purge(days).into_result().expect_err("out of range").code,
             "purge-out-of-range"
         );
     }
@@ -110,10 +107,7 @@ fn an_epoch_with_living_keys_is_not_destroyed() {
     assert_eq!(steps(&[item(1, 4, 3)]), []);
     assert_eq!(
         steps(&[item(1, 5, 3)]),
-        [
-            EpochStep::Create { epoch: 2 },
-            EpochStep::Rewrap { from: 1, to: 2 }
-        ]
+        [EpochStep::Create { epoch: 2 }, EpochStep::Rewrap { from: 1, to: 2 }]
     );
     assert_eq!(
         steps(&[item(2, 1, 3), item(1, 40, 2)]),
@@ -128,13 +122,6 @@ fn an_epoch_with_living_keys_is_not_destroyed() {
         [EpochStep::Create { epoch: 2 }],
         "the newest stays until there is another"
     );
-    assert_eq!(
-        steps(&[item(1, -3, 0)]),
-        [],
-        "a clock that went back creates nothing"
-    );
-    assert_eq!(
-        overdue_epochs(&[item(1, 27, 1), item(2, 26, 0)], TimeUs(0), purge),
-        [1]
-    );
+    assert_eq!(steps(&[item(1, -3, 0)]), [], "a clock that went back creates nothing");
+    assert_eq!(overdue_epochs(&[item(1, 27, 1), item(2, 26, 0)], TimeUs(0), purge), [1]);
 }

@@ -1,8 +1,7 @@
 use callvault_core::{
     Class, Plan, Policy, Term, TimeUs,
     retention::{
-        Floor, PlanSetting, RecordingSetting, base_term, decide_floor, decide_keeping,
-        recording_ceiling_days,
+        Floor, PlanSetting, RecordingSetting, base_term, decide_floor, decide_keeping, recording_ceiling_days,
     },
 };
 use proptest::prelude::*;
@@ -37,11 +36,7 @@ fn ends(class: Class, from: &str) -> TimeUs {
 #[test]
 fn the_tables_of_the_spec() {
     let years = [Class::Call, Class::Message, Class::CampaignReport];
-    assert!(
-        years
-            .iter()
-            .all(|class| base_term(*class) == Term::Years(1))
-    );
+    assert!(years.iter().all(|class| base_term(*class) == Term::Years(1)));
     assert_eq!(base_term(Class::Activity), Term::Years(2));
     assert_eq!(base_term(Class::Recording), Term::Days(90));
     assert_eq!(base_term(Class::ApiAccess), Term::Days(90));
@@ -61,10 +56,7 @@ fn boundaries_of_the_calendar() {
         at("2028-03-01T00:00:00Z"),
         "366 days"
     );
-    assert_eq!(
-        ends(Class::Message, "2027-12-31T23:59:59Z"),
-        at("2028-12-31T23:59:59Z")
-    );
+    assert_eq!(ends(Class::Message, "2027-12-31T23:59:59Z"), at("2028-12-31T23:59:59Z"));
     assert_eq!(
         ends(Class::Activity, "2028-02-29T00:00:00Z"),
         at("2030-02-28T00:00:00Z")
@@ -88,10 +80,7 @@ fn an_extension_revives_nothing_not_even_at_its_very_moment() {
         effective_at: from.plus_days(90),
         days: 300,
     });
-    assert_eq!(
-        policy.ends_at(Class::Recording, from, from),
-        from.plus_days(90)
-    );
+    assert_eq!(policy.ends_at(Class::Recording, from, from), from.plus_days(90));
     assert_eq!(
         policy.ends_at(Class::Recording, TimeUs(from.0 + 1), from),
         TimeUs(from.0 + 1).plus_days(300)
@@ -106,15 +95,9 @@ fn a_shortening_ends_a_record_when_it_takes_effect() {
         effective_at: from.plus_days(40),
         days: 30,
     });
-    assert_eq!(
-        policy.ends_at(Class::Recording, from, from),
-        from.plus_days(40)
-    );
+    assert_eq!(policy.ends_at(Class::Recording, from, from), from.plus_days(40));
     let later = from.plus_days(20);
-    assert_eq!(
-        policy.ends_at(Class::Recording, later, later),
-        from.plus_days(50)
-    );
+    assert_eq!(policy.ends_at(Class::Recording, later, later), from.plus_days(50));
 }
 
 #[test]
@@ -153,14 +136,8 @@ fn a_floor_lengthens_and_lapses_when_removed() {
     let from = at("2026-05-01T00:00:00Z");
     let mut policy = Policy::new(Plan::Starter, from);
     policy.floors = vec![two_years(at("2027-04-30T23:59:59Z"), None)];
-    assert_eq!(
-        policy.kept_until(Class::Call, from, from),
-        at("2028-05-01T00:00:00Z")
-    );
-    assert_eq!(
-        policy.ends_at(Class::Call, from, from),
-        at("2027-05-01T00:00:00Z")
-    );
+    assert_eq!(policy.kept_until(Class::Call, from, from), at("2028-05-01T00:00:00Z"));
+    assert_eq!(policy.ends_at(Class::Call, from, from), at("2027-05-01T00:00:00Z"));
     assert_eq!(
         policy.kept_until(Class::Message, from, from),
         at("2027-05-01T00:00:00Z"),
@@ -173,10 +150,7 @@ fn a_floor_lengthens_and_lapses_when_removed() {
         "gone when it began"
     );
     policy.floors = vec![two_years(from, Some(at("2027-09-01T00:00:00Z")))];
-    assert_eq!(
-        policy.kept_until(Class::Call, from, from),
-        at("2027-09-01T00:00:00Z")
-    );
+    assert_eq!(policy.kept_until(Class::Call, from, from), at("2027-09-01T00:00:00Z"));
     assert!(
         policy
             .find_floor(Class::Call, from, at("2027-08-31T23:59:59Z"))
@@ -187,10 +161,9 @@ fn a_floor_lengthens_and_lapses_when_removed() {
             .find_floor(Class::Call, from, at("2027-09-01T00:00:00Z"))
             .is_none()
     );
-    policy.floors.push(two_years(
-        at("2027-08-31T00:00:00Z"),
-        Some(at("2027-12-01T00:00:00Z")),
-    ));
+    policy
+        .floors
+        .push(two_years(at("2027-08-31T00:00:00Z"), Some(at("2027-12-01T00:00:00Z"))));
     assert_eq!(
         policy.kept_until(Class::Call, from, from),
         at("2027-12-01T00:00:00Z"),
@@ -221,14 +194,8 @@ fn an_extension_prolongs_nothing_that_only_a_floor_keeps() {
         effective_at: from.plus_days(95),
         days: 180,
     });
-    assert_eq!(
-        policy.ends_at(Class::Recording, from, from),
-        from.plus_days(90)
-    );
-    assert_eq!(
-        policy.kept_until(Class::Recording, from, from),
-        from.plus_days(100)
-    );
+    assert_eq!(policy.ends_at(Class::Recording, from, from), from.plus_days(90));
+    assert_eq!(policy.kept_until(Class::Recording, from, from), from.plus_days(100));
 }
 
 #[test]
@@ -249,20 +216,10 @@ fn what_lapsed_is_not_taken_in() {
 #[test]
 fn a_floor_needs_a_law_and_a_future() {
     let now = grid(100);
-    let code = |floor: &Floor| {
-        decide_floor(floor, now)
-            .into_result()
-            .map_err(|refusal| refusal.code)
-    };
+    let code = |floor: &Floor| decide_floor(floor, now).into_result().map_err(|refusal| refusal.code);
     assert_eq!(code(&two_years(now, None)), Ok(()));
-    assert_eq!(
-        code(&two_years(TimeUs(now.0 - 1), None)),
-        Err("floor-in-the-past")
-    );
-    assert_eq!(
-        code(&two_years(now, Some(now))),
-        Err("floor-ends-before-it-begins")
-    );
+    assert_eq!(code(&two_years(TimeUs(now.0 - 1), None)), Err("floor-in-the-past"));
+    assert_eq!(code(&two_years(now, Some(now))), Err("floor-ends-before-it-begins"));
     assert_eq!(
         code(&Floor {
             law: " ".to_owned(),

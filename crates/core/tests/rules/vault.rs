@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 
 use callvault_core::{
-    Access, AccountSid, Cause, Class, Floor, Hold, HoldId, HoldScope, KeyId, Plan, Policy, Purge,
-    Reader, Sid, Term, TimeUs,
-    change::{
-        apply_plan_change, apply_recording_change, decide_plan_change, decide_recording_retention,
-    },
+    Access, AccountSid, Cause, Class, Floor, Hold, HoldId, HoldScope, KeyId, Plan, Policy, Purge, Reader, Sid, Term,
+    TimeUs,
+    change::{apply_plan_change, apply_recording_change, decide_plan_change, decide_recording_retention},
     hold::{access, find_hold},
     invariants::{DestroyedKey, LiveKey, Opened, View, Violation, violations},
     plan::{Action, Inventory, Policies, RecordingItem, plan},
@@ -137,11 +135,7 @@ impl Vault {
             let Action::ShredRecording { key, .. } = step.action else {
                 panic!("only recordings")
             };
-            let index = self
-                .live
-                .iter()
-                .position(|live| live.key == key)
-                .expect("known");
+            let index = self.live.iter().position(|live| live.key == key).expect("known");
             let live = self.live.remove(index);
             let cause = step.reason.cause().expect("a shred has a cause");
             self.destroyed.push(DestroyedKey {
@@ -186,9 +180,7 @@ impl Vault {
                 });
             }
             Op::SetDays(days) => {
-                if let Ok(change) =
-                    decide_recording_retention(self.policy(), now, days).into_result()
-                {
+                if let Ok(change) = decide_recording_retention(self.policy(), now, days).into_result() {
                     apply_recording_change(self.policy(), &change);
                 }
             }
@@ -198,10 +190,7 @@ impl Vault {
                     .into_result()
                     .expect("always allowed");
                 apply_plan_change(self.policy(), &change);
-                assert!(
-                    self.policy().recording_days_at(now) >= before,
-                    "without notice"
-                );
+                assert!(self.policy().recording_days_at(now) >= before, "without notice");
             }
             Op::Place { party } => self.holds.entry(account()).or_default().push(Hold {
                 id: HoldId([party; 16]),
@@ -229,23 +218,14 @@ impl Vault {
                 self.policy().floors.push(floor);
             }
             Op::RemoveFloor => {
-                if let Some(floor) = self
-                    .policy()
-                    .floors
-                    .iter_mut()
-                    .find(|floor| floor.until.is_none())
-                {
+                if let Some(floor) = self.policy().floors.iter_mut().find(|floor| floor.until.is_none()) {
                     floor.until = Some(now);
                 }
             }
         }
         let policy = &self.policies[&account()];
         assert!(policy.recording_days_at(now) <= plain_ceiling(policy.plan_at(now)));
-        assert!(
-            policy
-                .recording
-                .is_sorted_by_key(|setting| setting.effective_at)
-        );
+        assert!(policy.recording.is_sorted_by_key(|setting| setting.effective_at));
     }
 }
 
@@ -287,9 +267,7 @@ proptest! {
 /// One recording of 2026-01-01 in a vault, and what `change` makes of the view a day after its second.
 fn found(age_days: i64, change: impl Fn(&mut Vault, &mut Vec<Reader>)) -> Vec<Violation> {
     let mut vault = Vault::default();
-    vault
-        .policies
-        .insert(account(), Policy::new(Plan::Starter, grid(0)));
+    vault.policies.insert(account(), Policy::new(Plan::Starter, grid(0)));
     vault.holds.insert(account(), vec![]);
     vault.apply(&Op::Ingest { age: 0, party: 1 }, grid(0));
     let mut readers = vec![];
@@ -302,11 +280,7 @@ fn found(age_days: i64, change: impl Fn(&mut Vault, &mut Vec<Reader>)) -> Vec<Vi
 }
 
 fn shred(vault: &mut Vault, after_days: i64, cause: Cause) {
-    let LiveKey {
-        key,
-        account,
-        opens,
-    } = vault.live.remove(0);
+    let LiveKey { key, account, opens } = vault.live.remove(0);
     vault.leaves.push(key);
     vault.destroyed.push(DestroyedKey {
         key,
@@ -322,20 +296,10 @@ fn every_broken_invariant_is_found() {
     let kinds = |found: Vec<Violation>| {
         found
             .iter()
-            .map(|one| {
-                format!("{one:?}")
-                    .split([' ', '{'])
-                    .next()
-                    .unwrap_or("")
-                    .to_owned()
-            })
+            .map(|one| format!("{one:?}").split([' ', '{']).next().unwrap_or("").to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(
-        kinds(found(91, |_, _| {})),
-        Vec::<String>::new(),
-        "the grace is a day"
-    );
+    assert_eq!(kinds(found(91, |_, _| {})), Vec::<String>::new(), "the grace is a day");
     assert_eq!(kinds(found(92, |_, _| {})), ["KeyOutlives"]);
     assert_eq!(
         kinds(found(90, |_, readers| readers.push(Reader::Account))),
@@ -358,10 +322,7 @@ fn every_broken_invariant_is_found() {
         Vec::<String>::new()
     );
     for cause in [Cause::Term, Cause::HoldLifted, Cause::Rewrite] {
-        assert_eq!(
-            kinds(found(95, |vault, _| shred(vault, 89, cause))),
-            ["Early"]
-        );
+        assert_eq!(kinds(found(95, |vault, _| shred(vault, 89, cause))), ["Early"]);
     }
     assert_eq!(
         kinds(found(95, |vault, _| shred(vault, 10, Cause::Request))),
@@ -399,10 +360,7 @@ fn every_broken_invariant_is_found() {
         kinds(found(5, |vault, _| vault.leaves.push(key(0)))),
         ["LeafWithoutShred"]
     );
-    assert_eq!(
-        kinds(found(5, |vault, _| vault.policies.clear())),
-        ["NoPolicy"]
-    );
+    assert_eq!(kinds(found(5, |vault, _| vault.policies.clear())), ["NoPolicy"]);
     let undead = found(5, |vault, _| {
         let live = vault.live.clone();
         shred(vault, 4, Cause::Request);

@@ -1,8 +1,8 @@
 //! Checking a whole copy of a log: entries, tiles and root.
 
 use super::{
-    Checkpoint, Hash, LogError, TILE_HASHES, decode_bundle, empty_root, entry_bundle_path,
-    find_tile_path, leaf_hash, node_hash,
+    Checkpoint, Hash, LogError, TILE_HASHES, decode_bundle, empty_root, entry_bundle_path, find_tile_path, leaf_hash,
+    node_hash,
 };
 
 /// A copy of a log whose entries lead to its checkpoint's root. It holds every entry's hash, so this is for auditors
@@ -28,8 +28,7 @@ impl Audit {
             None => fetch(&full)?.ok_or(LogError::Missing(path)),
         };
         let mut leaves = Vec::new();
-        while let Some(tile) = find_tile_path(0, leaves.len() as u64 / TILE_HASHES, checkpoint.size)
-        {
+        while let Some(tile) = find_tile_path(0, leaves.len() as u64 / TILE_HASHES, checkpoint.size) {
             let bundle = get(
                 entry_bundle_path(tile.index, tile.width),
                 entry_bundle_path(tile.index, 256),
@@ -61,8 +60,7 @@ impl Audit {
             let mut above = Vec::new();
             for (index, row) in (0..).zip(hashes.chunks(256)) {
                 let path = find_tile_path(level, index, size).ok_or(LogError::Range)?;
-                if !get(path.to_string(), path.full().to_string())?.starts_with(row.as_flattened())
-                {
+                if !get(path.to_string(), path.full().to_string())?.starts_with(row.as_flattened()) {
                     return Err(LogError::Malformed("tile"));
                 }
                 if path.is_full() {

@@ -23,12 +23,7 @@ impl Checkpoint {
     /// The three lines that are signed.
     #[must_use]
     pub fn to_text(&self) -> String {
-        format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            STANDARD.encode(self.root)
-        )
+        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 
     /// Reads the three lines. Extension lines, which the specification advises against, are refused.
@@ -39,8 +34,7 @@ impl Checkpoint {
         let malformed = || LogError::Malformed("checkpoint");
         let body = text.strip_suffix('\n').ok_or_else(malformed)?;
         let mut lines = body.split('\n');
-        let (Some(origin), Some(size), Some(root), None) =
-            (lines.next(), lines.next(), lines.next(), lines.next())
+        let (Some(origin), Some(size), Some(root), None) = (lines.next(), lines.next(), lines.next(), lines.next())
         else {
             return Err(malformed());
         };

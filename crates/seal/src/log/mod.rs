@@ -14,14 +14,11 @@ mod tile;
 
 pub use audit::Audit;
 pub use checkpoint::Checkpoint;
-pub use proof::{
-    prove_consistency, prove_inclusion, tree_root, verify_consistency, verify_inclusion,
-};
+pub use proof::{prove_consistency, prove_inclusion, tree_root, verify_consistency, verify_inclusion};
 pub use proof_text::TlogProof;
 pub use tile::{
-    Growth, TILE_HASHES, TilePath, TileReader, decode_bundle, encode_bundle, entry_bundle_path,
-    find_tile_path, grow, tiles_of, tiles_to_grow, tiles_to_prove_consistency,
-    tiles_to_prove_inclusion,
+    Growth, TILE_HASHES, TilePath, TileReader, decode_bundle, encode_bundle, entry_bundle_path, find_tile_path, grow,
+    tiles_of, tiles_to_grow, tiles_to_prove_consistency, tiles_to_prove_inclusion,
 };
 
 use crate::{digest::sha256, note::NoteError};

@@ -18,11 +18,7 @@ pub fn tree_root(size: u64, reader: &(impl HashReader + ?Sized)) -> Result<Hash,
 ///
 /// # Errors
 /// [`LogError::Range`], and those of the reader.
-pub fn prove_inclusion(
-    index: u64,
-    size: u64,
-    reader: &(impl HashReader + ?Sized),
-) -> Result<Vec<Hash>, LogError> {
+pub fn prove_inclusion(index: u64, size: u64, reader: &(impl HashReader + ?Sized)) -> Result<Vec<Hash>, LogError> {
     if index >= size {
         return Err(LogError::Range);
     }
@@ -47,11 +43,7 @@ pub fn prove_inclusion(
 ///
 /// # Errors
 /// [`LogError::Range`] when `old_size` exceeds `size`, and those of the reader.
-pub fn prove_consistency(
-    old_size: u64,
-    size: u64,
-    reader: &(impl HashReader + ?Sized),
-) -> Result<Vec<Hash>, LogError> {
+pub fn prove_consistency(old_size: u64, size: u64, reader: &(impl HashReader + ?Sized)) -> Result<Vec<Hash>, LogError> {
     if old_size > size {
         return Err(LogError::Range);
     }
@@ -81,13 +73,7 @@ pub fn prove_consistency(
 ///
 /// # Errors
 /// [`LogError::Range`] or [`LogError::Proof`].
-pub fn verify_inclusion(
-    leaf: &Hash,
-    index: u64,
-    size: u64,
-    proof: &[Hash],
-    root: &Hash,
-) -> Result<(), LogError> {
+pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), LogError> {
     if index >= size {
         return Err(LogError::Range);
     }
@@ -130,11 +116,7 @@ pub fn verify_consistency(
         return Err(LogError::Range);
     }
     if old_size == size || old_size == 0 {
-        let expected = if old_size == size {
-            root
-        } else {
-            &empty_root()
-        };
+        let expected = if old_size == size { root } else { &empty_root() };
         return if proof.is_empty() && old_root == expected {
             Ok(())
         } else {
@@ -186,10 +168,7 @@ fn subtree(start: u64, end: u64, reader: &(impl HashReader + ?Sized)) -> Result<
     let leaves = end - start;
     if leaves.is_power_of_two() {
         let level = leaves.trailing_zeros();
-        return reader.read(
-            u8::try_from(level).map_err(|_| LogError::Range)?,
-            start >> level,
-        );
+        return reader.read(u8::try_from(level).map_err(|_| LogError::Range)?, start >> level);
     }
     let middle = start + split_point(leaves);
     let right = subtree(middle, end, reader)?;

@@ -62,9 +62,7 @@ impl TlogProof {
             None => None,
         };
         let index = parse_decimal(lines.next()?.strip_prefix("index ")?)?;
-        let hashes: Option<Vec<Hash>> = lines
-            .map(|line| STANDARD.decode(line).ok()?.try_into().ok())
-            .collect();
+        let hashes: Option<Vec<Hash>> = lines.map(|line| STANDARD.decode(line).ok()?.try_into().ok()).collect();
         let hashes = hashes.filter(|hashes| hashes.len() <= MOST_HASHES)?;
         Some(Self {
             extra,

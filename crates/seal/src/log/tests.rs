@@ -44,9 +44,7 @@ fn subproof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
 }
 
 fn leaves(n: usize) -> Vec<Hash> {
-    (0..n)
-        .map(|i| leaf_hash(&(i as u64).to_be_bytes()))
-        .collect()
+    (0..n).map(|i| leaf_hash(&(i as u64).to_be_bytes())).collect()
 }
 
 #[derive(Default)]
@@ -64,10 +62,7 @@ impl Store {
         growth
     }
 
-    fn reader(
-        &self,
-        size: u64,
-    ) -> TileReader<impl Fn(&TilePath) -> Result<Option<Vec<u8>>, LogError> + '_> {
+    fn reader(&self, size: u64) -> TileReader<impl Fn(&TilePath) -> Result<Option<Vec<u8>>, LogError> + '_> {
         TileReader::new(size, |path: &TilePath| {
             self.reads.set(self.reads.get() + 1);
             Ok(self.tiles.get(&path.to_string()).cloned())
@@ -130,14 +125,10 @@ fn proofs_to_seventy() {
             let proof = prove_inclusion(index, size, &reader).unwrap();
             assert_eq!(proof, path(m, &all[..n]));
             verify_inclusion(leaf, index, size, &proof, &roots[n]).unwrap();
-            assert!(
-                verify_inclusion(&all[(m + 1) % MOST], index, size, &proof, &roots[n]).is_err()
-            );
+            assert!(verify_inclusion(&all[(m + 1) % MOST], index, size, &proof, &roots[n]).is_err());
             assert!(verify_inclusion(leaf, index, size, &proof, &roots[n - 1]).is_err());
             if n > 1 {
-                assert!(
-                    verify_inclusion(leaf, (index + 1) % size, size, &proof, &roots[n]).is_err()
-                );
+                assert!(verify_inclusion(leaf, (index + 1) % size, size, &proof, &roots[n]).is_err());
                 assert!(verify_inclusion(leaf, index, size, &proof[1..], &roots[n]).is_err());
             }
             let longer = [proof.clone(), vec![*leaf]].concat();
@@ -175,24 +166,16 @@ fn proofs_to_seventy() {
 #[test]
 fn proofs_must_reach_the_top() {
     let leaf = leaf_hash(b"x");
-    assert_eq!(
-        verify_inclusion(&leaf, 0, 2, &[], &leaf),
-        Err(LogError::Proof)
-    );
+    assert_eq!(verify_inclusion(&leaf, 0, 2, &[], &leaf), Err(LogError::Proof));
     assert_eq!(verify_inclusion(&leaf, 0, 1, &[], &leaf), Ok(()));
-    assert_eq!(
-        verify_consistency(1, &leaf, 2, &leaf, &[]),
-        Err(LogError::Proof)
-    );
+    assert_eq!(verify_consistency(1, &leaf, 2, &leaf, &[]), Err(LogError::Proof));
 }
 
 #[test]
 fn growth_writes_every_tile_whatever_the_steps() {
     let all = leaves(66_100);
     for steps in [
-        vec![
-            0, 255, 256, 257, 511, 512, 600, 65_535, 65_536, 65_537, 66_100,
-        ],
+        vec![0, 255, 256, 257, 511, 512, 600, 65_535, 65_536, 65_537, 66_100],
         vec![0, 66_100],
         vec![0, 300, 65_900],
     ] {
@@ -205,29 +188,15 @@ fn growth_writes_every_tile_whatever_the_steps() {
             let reader = store.reader(new as u64);
             for tile in tiles_of(new as u64) {
                 // A full tile replaces the partial ones that went before.
-                assert!(
-                    store.tiles.contains_key(&tile.to_string()),
-                    "{tile} at {new}"
-                );
+                assert!(store.tiles.contains_key(&tile.to_string()), "{tile} at {new}");
             }
             assert_eq!(tree_root(new as u64, &reader).unwrap(), growth.root);
-            for index in [0, 255, 256, new / 2, new - 1]
-                .into_iter()
-                .filter(|index| *index < new)
-            {
+            for index in [0, 255, 256, new / 2, new - 1].into_iter().filter(|index| *index < new) {
                 let proof = prove_inclusion(index as u64, new as u64, &reader).unwrap();
-                verify_inclusion(&all[index], index as u64, new as u64, &proof, &growth.root)
-                    .unwrap();
+                verify_inclusion(&all[index], index as u64, new as u64, &proof, &growth.root).unwrap();
             }
             let proof = prove_consistency(old as u64, new as u64, &reader).unwrap();
-            verify_consistency(
-                old as u64,
-                &mth(&all[..old]),
-                new as u64,
-                &growth.root,
-                &proof,
-            )
-            .unwrap();
+            verify_consistency(old as u64, &mth(&all[..old]), new as u64, &growth.root, &proof).unwrap();
         }
     }
 }
@@ -240,28 +209,18 @@ fn work_grows_with_the_logarithm() {
     store.reads.set(0);
     let growth = store.grow(66_000, &all[66_000..]);
     assert_eq!(growth.tiles.len(), 1, "one leaf changes one tile here");
-    assert!(
-        store.reads.get() <= 6,
-        "{} tiles read to append",
-        store.reads.get()
-    );
+    assert!(store.reads.get() <= 6, "{} tiles read to append", store.reads.get());
     store.reads.set(0);
     prove_inclusion(12_345, 66_001, &store.reader(66_001)).unwrap();
     prove_consistency(40_000, 66_001, &store.reader(66_001)).unwrap();
-    assert!(
-        store.reads.get() <= 10,
-        "{} tiles read to prove",
-        store.reads.get()
-    );
+    assert!(store.reads.get() <= 10, "{} tiles read to prove", store.reads.get());
 }
 
 /// A store that answers later is asked for the listed tiles first; they are enough.
 #[test]
 fn the_listed_tiles_are_enough() {
     let all = leaves(66_100);
-    for old in [
-        0, 1, 2, 255, 256, 257, 300, 512, 40_000, 65_535, 65_536, 66_000,
-    ] {
+    for old in [0, 1, 2, 255, 256, 257, 300, 512, 40_000, 65_535, 65_536, 66_000] {
         let mut store = Store::default();
         store.grow(0, &all[..old]);
         let only = |listed: Vec<TilePath>, size: u64| {
@@ -298,10 +257,7 @@ fn a_lost_partial_tile_is_read_from_the_full_one() {
     store.grow(0, &all[..200]);
     store.grow(200, &all[200..]);
     store.tiles.remove("tile/0/000.p/200");
-    assert_eq!(
-        tree_root(200, &store.reader(200)).unwrap(),
-        mth(&all[..200])
-    );
+    assert_eq!(tree_root(200, &store.reader(200)).unwrap(), mth(&all[..200]));
     store.tiles.remove("tile/0/000");
     assert_eq!(
         tree_root(200, &store.reader(200)).unwrap_err(),
@@ -337,13 +293,7 @@ fn paths_and_shapes_of_the_specification() {
     };
     assert_eq!(
         shape(70_000),
-        [
-            ((0, 112), 1),
-            ((0, 256), 273),
-            ((1, 17), 1),
-            ((1, 256), 1),
-            ((2, 1), 1)
-        ]
+        [((0, 112), 1), ((0, 256), 273), ((1, 17), 1), ((1, 256), 1), ((2, 1), 1)]
     );
     assert_eq!(shape(256), [((0, 256), 1), ((1, 1), 1)]);
     assert_eq!(shape(0), []);
@@ -360,10 +310,7 @@ fn bundles() {
     }
     assert!(decode_bundle(&[]).is_err());
     assert!(encode_bundle::<&[u8]>(&[]).is_err());
-    assert_eq!(
-        encode_bundle(&[vec![0; 65_536]]),
-        Err(LogError::EntryTooLarge)
-    );
+    assert_eq!(encode_bundle(&[vec![0; 65_536]]), Err(LogError::EntryTooLarge));
     assert!(encode_bundle(&vec![b"x"; 257]).is_err());
     assert!(decode_bundle(&[0; 2 * 257]).is_err());
 }
@@ -380,15 +327,9 @@ fn checkpoints() {
         size: 20_852_163,
         root: [7; 32],
     };
-    assert_eq!(
-        Checkpoint::parse(&checkpoint.to_text()).unwrap(),
-        checkpoint
-    );
+    assert_eq!(Checkpoint::parse(&checkpoint.to_text()).unwrap(), checkpoint);
     let signed = checkpoint.sign(&signer).unwrap();
-    assert_eq!(
-        Checkpoint::open(&signed, signer.verifier_key()).unwrap(),
-        checkpoint
-    );
+    assert_eq!(Checkpoint::open(&signed, signer.verifier_key()).unwrap(), checkpoint);
     assert!(
         Checkpoint {
             origin: "other".to_owned(),
@@ -399,21 +340,8 @@ fn checkpoints() {
     );
     let root = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
     assert!(Checkpoint::parse(&format!("o\n0\n{root}\n")).is_ok());
-    for size in [
-        "",
-        "01",
-        "00",
-        "-1",
-        "+1",
-        " 1",
-        "1 ",
-        "18446744073709551616",
-        "1a",
-    ] {
-        assert!(
-            Checkpoint::parse(&format!("o\n{size}\n{root}\n")).is_err(),
-            "{size}"
-        );
+    for size in ["", "01", "00", "-1", "+1", " 1", "1 ", "18446744073709551616", "1a"] {
+        assert!(Checkpoint::parse(&format!("o\n{size}\n{root}\n")).is_err(), "{size}");
     }
     for text in [
         format!("\n1\n{root}\n"),
@@ -432,13 +360,7 @@ fn checkpoints() {
 fn proof_texts() {
     let (signer, mut store) = (signer(1), Store::default());
     let entries: Vec<[u8; 1]> = (0..5).map(|i| [i]).collect();
-    let growth = store.grow(
-        0,
-        &entries
-            .iter()
-            .map(|entry| leaf_hash(entry))
-            .collect::<Vec<_>>(),
-    );
+    let growth = store.grow(0, &entries.iter().map(|entry| leaf_hash(entry)).collect::<Vec<_>>());
     let checkpoint = Checkpoint {
         origin: signer.name().to_owned(),
         size: 5,
@@ -453,10 +375,7 @@ fn proof_texts() {
     let text = proof.to_text();
     assert!(text.starts_with("c2sp.org/tlog-proof@v1\nindex 2\n"));
     assert_eq!(TlogProof::parse(&text).unwrap(), proof);
-    assert_eq!(
-        proof.verify(&[2], signer.verifier_key()).unwrap(),
-        checkpoint
-    );
+    assert_eq!(proof.verify(&[2], signer.verifier_key()).unwrap(), checkpoint);
     assert!(proof.verify(&[3], signer.verifier_key()).is_err());
     let with_extra = TlogProof {
         extra: Some(b"extra".to_vec()),
@@ -470,10 +389,7 @@ fn proof_texts() {
         ("index 2", "Index 2"),
         ("\n\n", "\n"),
     ] {
-        assert!(
-            TlogProof::parse(&text.replacen(from, to, 1)).is_err(),
-            "{from} -> {to}"
-        );
+        assert!(TlogProof::parse(&text.replacen(from, to, 1)).is_err(), "{from} -> {to}");
     }
     let sole = store.grow(0, &[leaf_hash(b"x")]);
     let checkpoint = Checkpoint {

@@ -58,32 +58,21 @@ fn indexed(index: u64, width: u16) -> String {
         text = format!("x{:03}/{text}", rest % 1000);
         rest /= 1000;
     }
-    if width < 256 {
-        format!("{text}.p/{width}")
-    } else {
-        text
-    }
+    if width < 256 { format!("{text}.p/{width}") } else { text }
 }
 
 /// The tile at `level` and `index` in a tree of `size` leaves, at the width it has there; nothing if it is empty.
 #[must_use]
 pub fn find_tile_path(level: u8, index: u64, size: u64) -> Option<TilePath> {
     let hashes = hashes_at(level, size);
-    let width = hashes
-        .saturating_sub(index.checked_mul(TILE_HASHES)?)
-        .min(TILE_HASHES);
+    let width = hashes.saturating_sub(index.checked_mul(TILE_HASHES)?).min(TILE_HASHES);
     let width = u16::try_from(width).ok().filter(|width| *width > 0)?;
-    Some(TilePath {
-        level,
-        index,
-        width,
-    })
+    Some(TilePath { level, index, width })
 }
 
 /// How many complete subtrees of `256^level` leaves a tree has.
 fn hashes_at(level: u8, size: u64) -> u64 {
-    size.checked_shr(u32::from(level) * u32::from(TILE_LEVELS))
-        .unwrap_or(0)
+    size.checked_shr(u32::from(level) * u32::from(TILE_LEVELS)).unwrap_or(0)
 }
 
 /// Every tile of a tree of `size` leaves, lowest level first.
@@ -110,11 +99,7 @@ pub struct Growth {
 ///
 /// # Errors
 /// [`LogError::Range`] beyond 2^63 leaves, and those of the reader.
-pub fn grow(
-    old_size: u64,
-    new_leaves: &[Hash],
-    reader: &(impl HashReader + ?Sized),
-) -> Result<Growth, LogError> {
+pub fn grow(old_size: u64, new_leaves: &[Hash], reader: &(impl HashReader + ?Sized)) -> Result<Growth, LogError> {
     let size = old_size
         .checked_add(new_leaves.len() as u64)
         .filter(|size| *size < 1 << 63)
@@ -139,14 +124,7 @@ pub fn grow(
         row.append(&mut added);
         for (index, hashes) in (first_tile..).zip(row.chunks(256)) {
             let width = u16::try_from(hashes.len()).map_err(|_| LogError::Range)?;
-            tiles.push((
-                TilePath {
-                    level,
-                    index,
-                    width,
-                },
-                hashes.concat(),
-            ));
+            tiles.push((TilePath { level, index, width }, hashes.concat()));
             if hashes.len() as u64 == TILE_HASHES {
                 added.push(fold(hashes).ok_or(LogError::Range)?);
             }
@@ -167,10 +145,7 @@ struct FreshHashes<'a, R: ?Sized> {
 
 impl<R: HashReader + ?Sized> HashReader for FreshHashes<'_, R> {
     fn read(&self, level: u8, index: u64) -> Result<Hash, LogError> {
-        let beyond = |end: u64| {
-            end.checked_shl(u32::from(level))
-                .is_none_or(|end| end > self.old_size)
-        };
+        let beyond = |end: u64| end.checked_shl(u32::from(level)).is_none_or(|end| end > self.old_size);
         if !beyond(index + 1) {
             return self.reader.read(level, index);
         }
@@ -180,11 +155,7 @@ impl<R: HashReader + ?Sized> HashReader for FreshHashes<'_, R> {
             .get(usize::from(level / TILE_LEVELS))
             .ok_or(LogError::Range)?;
         // Old rows begin at a tile's edge, so a subtree within a tile is wholly old or wholly here.
-        let start = usize::try_from(
-            (index << height)
-                .checked_sub(*first)
-                .ok_or(LogError::Range)?,
-        );
+        let start = usize::try_from((index << height).checked_sub(*first).ok_or(LogError::Range)?);
         let start = start.map_err(|_| LogError::Range)?;
         row.get(start..start + (1 << height))
             .and_then(fold)
@@ -234,10 +205,7 @@ struct TileList {
 }
 
 impl TileList {
-    fn of<T>(
-        size: u64,
-        work: impl FnOnce(&Self) -> Result<T, LogError>,
-    ) -> Result<Vec<TilePath>, LogError> {
+    fn of<T>(size: u64, work: impl FnOnce(&Self) -> Result<T, LogError>) -> Result<Vec<TilePath>, LogError> {
         let list = Self {
             size,
             tiles: RefCell::default(),
@@ -273,8 +241,7 @@ impl Place {
             return Err(LogError::Range);
         }
         let first = index << height;
-        let tile = find_tile_path(level / TILE_LEVELS, first / TILE_HASHES, size)
-            .ok_or(LogError::Range)?;
+        let tile = find_tile_path(level / TILE_LEVELS, first / TILE_HASHES, size).ok_or(LogError::Range)?;
         let first = usize::try_from(first % TILE_HASHES).map_err(|_| LogError::Range)?;
         Ok(Self {
             tile,
@@ -365,13 +332,9 @@ pub fn decode_bundle(mut bundle: &[u8]) -> Result<Vec<&[u8]>, LogError> {
     let malformed = LogError::Malformed("entry bundle");
     let mut entries = Vec::new();
     while !bundle.is_empty() {
-        let (length, rest) = bundle
-            .split_first_chunk::<2>()
-            .ok_or_else(|| malformed.clone())?;
+        let (length, rest) = bundle.split_first_chunk::<2>().ok_or_else(|| malformed.clone())?;
         let length = usize::from(u16::from_be_bytes(*length));
-        let (entry, rest) = rest
-            .split_at_checked(length)
-            .ok_or_else(|| malformed.clone())?;
+        let (entry, rest) = rest.split_at_checked(length).ok_or_else(|| malformed.clone())?;
         entries.push(entry);
         bundle = rest;
     }

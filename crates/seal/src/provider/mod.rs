@@ -87,12 +87,7 @@ pub trait KeyProvider: Send + Sync {
     ///
     /// # Errors
     /// [`ProviderError`]; [`ProviderError::Refused`] when the bytes do not open.
-    fn unwrap(
-        &self,
-        root: Root,
-        context: &[u8],
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, ProviderError>;
+    fn unwrap(&self, root: Root, context: &[u8], wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, ProviderError>;
 
     /// Remembers that the region's log has been this large. Smaller sizes change nothing.
     ///

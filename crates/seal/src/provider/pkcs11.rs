@@ -43,10 +43,7 @@ const NONCE_BYTES: usize = 12;
 pub fn find_pkcs11_module() -> Option<PathBuf> {
     match env::var_os(MODULE_VARIABLE) {
         Some(named) => Some(PathBuf::from(named)),
-        None => USUAL_MODULES
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| path.exists()),
+        None => USUAL_MODULES.iter().map(PathBuf::from).find(|path| path.exists()),
     }
 }
 
@@ -111,12 +108,8 @@ impl Pkcs11 {
     }
 
     /// Runs `work` in a logged-in session, and once more in a new one if the session or the token went away.
-    fn with_session<T>(
-        &self,
-        work: impl Fn(&Session) -> Result<T, Error>,
-    ) -> Result<T, ProviderError> {
-        let mut slot: MutexGuard<'_, Option<Session>> =
-            self.session.lock().unwrap_or_else(PoisonError::into_inner);
+    fn with_session<T>(&self, work: impl Fn(&Session) -> Result<T, Error>) -> Result<T, ProviderError> {
+        let mut slot: MutexGuard<'_, Option<Session>> = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = slot.is_none();
         loop {
             let session = match slot.take() {
@@ -139,22 +132,14 @@ impl Pkcs11 {
     }
 
     fn log_in(&self) -> Result<Session, ProviderError> {
-        let slots = self
-            .module
-            .get_slots_with_token()
-            .map_err(|error| translate(&error))?;
+        let slots = self.module.get_slots_with_token().map_err(|error| translate(&error))?;
         let wanted = slots.into_iter().find(|slot| {
             self.module
                 .get_token_info(*slot)
                 .is_ok_and(|token| token.label().trim_end() == self.settings.token_label)
         });
-        let slot = wanted.ok_or_else(|| {
-            ProviderError::Unavailable("no token with the configured label".to_owned())
-        })?;
-        let session = self
-            .module
-            .open_rw_session(slot)
-            .map_err(|error| translate(&error))?;
+        let slot = wanted.ok_or_else(|| ProviderError::Unavailable("no token with the configured label".to_owned()))?;
+        let session = self.module.open_rw_session(slot).map_err(|error| translate(&error))?;
         let pin = AuthPin::from(self.settings.pin.as_str().to_owned());
         match session.login(UserType::User, Some(&pin)) {
             // Logging in counts for the whole process, so another region's provider may have done it.
@@ -180,9 +165,7 @@ impl Pkcs11 {
         match (keys.is_empty(), root) {
             (false, _) => Ok(keys),
             (true, Root::Epoch(epoch)) => Err(ProviderError::UnknownEpoch(epoch)),
-            (true, Root::Permanent) => Err(ProviderError::Damaged(
-                "the token has lost the permanent root",
-            )),
+            (true, Root::Permanent) => Err(ProviderError::Damaged("the token has lost the permanent root")),
         }
     }
 }
@@ -218,10 +201,7 @@ impl KeyProvider for Pkcs11 {
     fn list_epoch_roots(&self) -> Result<Vec<u64>, ProviderError> {
         let prefix = self.epoch_prefix();
         let mut epochs = self.with_session(|session| {
-            let keys = session.find_objects(&[
-                Attribute::Class(ObjectClass::SECRET_KEY),
-                Attribute::Token(true),
-            ])?;
+            let keys = session.find_objects(&[Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Token(true)])?;
             let mut epochs = Vec::new();
             for key in keys {
                 for attribute in session.get_attributes(key, &[AttributeType::Label])? {
@@ -242,10 +222,7 @@ impl KeyProvider for Pkcs11 {
     }
 
     fn wrap(&self, root: Root, context: &[u8], secret: &[u8]) -> Result<Vec<u8>, ProviderError> {
-        let key = *self
-            .get_keys(root)?
-            .first()
-            .ok_or(ProviderError::Damaged("no key"))?;
+        let key = *self.get_keys(root)?.first().ok_or(ProviderError::Damaged("no key"))?;
         let nonce: [u8; NONCE_BYTES] = random_bytes()?;
         let sealed = self.with_session(|session| {
             let mut nonce = nonce;
@@ -261,14 +238,8 @@ impl KeyProvider for Pkcs11 {
         Ok(wrapped)
     }
 
-    fn unwrap(
-        &self,
-        root: Root,
-        context: &[u8],
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
-        let refused =
-            || ProviderError::Refused("bytes do not open under this root and context".to_owned());
+    fn unwrap(&self, root: Root, context: &[u8], wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+        let refused = || ProviderError::Refused("bytes do not open under this root and context".to_owned());
         let body = wrapped
             .strip_prefix(&[envelope::VERSION])
             .and_then(|rest| rest.split_first_chunk::<NONCE_BYTES>());
@@ -430,9 +401,7 @@ fn translate(error: &Error) -> ProviderError {
         | Error::LibraryLoading(_)
         | Error::NullFunctionPointer
         | Error::MissingSymbol(_) => ProviderError::Unavailable(describe(error)),
-        Error::TryFromSlice(_) => {
-            ProviderError::Damaged("an object on the token has the wrong length")
-        }
+        Error::TryFromSlice(_) => ProviderError::Damaged("an object on the token has the wrong length"),
         _ => ProviderError::Refused(describe(error)),
     }
 }

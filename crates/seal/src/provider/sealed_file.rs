@@ -88,17 +88,11 @@ impl SealedFile {
     ///
     /// # Errors
     /// [`ProviderError::Refused`] when the file exists; [`ProviderError::Unavailable`].
-    pub fn create(
-        path: &Path,
-        passphrase: &[u8],
-        cost: PassphraseCost,
-    ) -> Result<Self, ProviderError> {
+    pub fn create(path: &Path, passphrase: &[u8], cost: PassphraseCost) -> Result<Self, ProviderError> {
         let file = Self::with_new_header(path, passphrase, cost)?;
         let _lock = file.lock(true)?;
         if path.try_exists().map_err(unavailable)? {
-            return Err(ProviderError::Refused(
-                "the key file exists already".to_owned(),
-            ));
+            return Err(ProviderError::Refused("the key file exists already".to_owned()));
         }
         let content = Content {
             permanent: SecretKey::generate()?,
@@ -139,33 +133,22 @@ impl SealedFile {
     ///
     /// # Errors
     /// [`ProviderError`].
-    pub fn change_passphrase(
-        self,
-        passphrase: &[u8],
-        cost: PassphraseCost,
-    ) -> Result<Self, ProviderError> {
+    pub fn change_passphrase(self, passphrase: &[u8], cost: PassphraseCost) -> Result<Self, ProviderError> {
         let changed = Self::with_new_header(&self.path, passphrase, cost)?;
         let _lock = self.lock(true)?;
         changed.replace(&self.load()?)?;
         Ok(changed)
     }
 
-    fn with_new_header(
-        path: &Path,
-        passphrase: &[u8],
-        cost: PassphraseCost,
-    ) -> Result<Self, ProviderError> {
+    fn with_new_header(path: &Path, passphrase: &[u8], cost: PassphraseCost) -> Result<Self, ProviderError> {
         let salt: [u8; SALT_BYTES] = random_bytes()?;
         let mut bytes = MAGIC.to_vec();
         for number in [cost.memory_kib, cost.passes, cost.lanes] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         bytes.extend_from_slice(&salt);
-        let header = bytes
-            .try_into()
-            .map_err(|_| ProviderError::Damaged("header"))?;
-        parse_header(&header)
-            .map_err(|_| ProviderError::Refused("passphrase cost out of bounds".to_owned()))?;
+        let header = bytes.try_into().map_err(|_| ProviderError::Damaged("header"))?;
+        parse_header(&header).map_err(|_| ProviderError::Refused("passphrase cost out of bounds".to_owned()))?;
         Ok(Self {
             path: path.to_owned(),
             header,
@@ -192,19 +175,14 @@ impl SealedFile {
         // Another header means that the passphrase was changed since this process opened the file.
         let body = body.ok_or(ProviderError::WrongPassphrase)?;
         match envelope::open(&self.kek, &self.header, body) {
-            Ok(plain) => {
-                Content::parse(&Zeroizing::new(plain)).ok_or(ProviderError::Damaged("content"))
-            }
+            Ok(plain) => Content::parse(&Zeroizing::new(plain)).ok_or(ProviderError::Damaged("content")),
             Err(SealError::NotAuthentic) => Err(ProviderError::WrongPassphrase),
             Err(_) => Err(ProviderError::Damaged("envelope")),
         }
     }
 
     /// Reads, changes and writes the file under one exclusive lock. `change` says whether it changed anything.
-    fn update(
-        &self,
-        change: impl FnOnce(&mut Content) -> Result<bool, ProviderError>,
-    ) -> Result<(), ProviderError> {
+    fn update(&self, change: impl FnOnce(&mut Content) -> Result<bool, ProviderError>) -> Result<(), ProviderError> {
         let _lock = self.lock(true)?;
         let mut content = self.load()?;
         if change(&mut content)? {
@@ -217,11 +195,7 @@ impl SealedFile {
     /// Writes beside the file, renames over it, and overwrites what was there; the caller holds the exclusive lock.
     fn replace(&self, content: &Content) -> Result<(), ProviderError> {
         let mut bytes = self.header.to_vec();
-        bytes.extend_from_slice(&envelope::seal(
-            &self.kek,
-            &self.header,
-            &content.to_bytes()?,
-        )?);
+        bytes.extend_from_slice(&envelope::seal(&self.kek, &self.header, &content.to_bytes()?)?);
         let checksum = digest(&SHA256, &bytes);
         bytes.extend_from_slice(checksum.as_ref());
 
@@ -241,10 +215,7 @@ impl SealedFile {
         let mut content = self.read_content()?;
         match root {
             Root::Permanent => Ok(content.permanent.clone()),
-            Root::Epoch(epoch) => content
-                .epochs
-                .remove(&epoch)
-                .ok_or(ProviderError::UnknownEpoch(epoch)),
+            Root::Epoch(epoch) => content.epochs.remove(&epoch).ok_or(ProviderError::UnknownEpoch(epoch)),
         }
     }
 }
@@ -275,17 +246,8 @@ impl KeyProvider for SealedFile {
         Ok(envelope::seal(&self.root(root)?, context, secret)?)
     }
 
-    fn unwrap(
-        &self,
-        root: Root,
-        context: &[u8],
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
-        Ok(Zeroizing::new(envelope::open(
-            &self.root(root)?,
-            context,
-            wrapped,
-        )?))
+    fn unwrap(&self, root: Root, context: &[u8], wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+        Ok(Zeroizing::new(envelope::open(&self.root(root)?, context, wrapped)?))
     }
 
     fn note_log_size(&self, size: u64) -> Result<(), ProviderError> {
@@ -315,11 +277,10 @@ impl fmt::Debug for SealedFile {
 
 impl Content {
     fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
-        let count = u32::try_from(self.epochs.len())
-            .map_err(|_| ProviderError::Refused("too many epochs".to_owned()))?;
+        let count =
+            u32::try_from(self.epochs.len()).map_err(|_| ProviderError::Refused("too many epochs".to_owned()))?;
         // Reserved whole, so that the buffer never moves and leaves keys behind.
-        let mut bytes =
-            Zeroizing::new(Vec::with_capacity(44 + self.epochs.len() * (8 + KEY_BYTES)));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(44 + self.epochs.len() * (8 + KEY_BYTES)));
         bytes.extend_from_slice(self.permanent.expose());
         bytes.extend_from_slice(&self.log_size.to_be_bytes());
         bytes.extend_from_slice(&count.to_be_bytes());
@@ -338,10 +299,7 @@ impl Content {
         for _ in 0..u32::from_be_bytes(*count) {
             let (epoch, after) = rest.split_first_chunk::<8>()?;
             let (root, after) = after.split_at_checked(KEY_BYTES)?;
-            epochs.insert(
-                u64::from_be_bytes(*epoch),
-                SecretKey::from_slice(root).ok()?,
-            );
+            epochs.insert(u64::from_be_bytes(*epoch), SecretKey::from_slice(root).ok()?);
             rest = after;
         }
         let permanent = SecretKey::from_slice(permanent).ok()?;
@@ -353,17 +311,14 @@ impl Content {
     }
 }
 
-fn parse_header(
-    header: &[u8; HEADER_BYTES],
-) -> Result<(PassphraseCost, [u8; SALT_BYTES]), ProviderError> {
+fn parse_header(header: &[u8; HEADER_BYTES]) -> Result<(PassphraseCost, [u8; SALT_BYTES]), ProviderError> {
     let damaged = ProviderError::Damaged("not a key file of this version");
     let parsed = || {
         let rest = header.strip_prefix(MAGIC)?;
         let (memory, rest) = rest.split_first_chunk::<4>()?;
         let (passes, rest) = rest.split_first_chunk::<4>()?;
         let (lanes, salt) = rest.split_first_chunk::<4>()?;
-        let [memory_kib, passes, lanes] =
-            [memory, passes, lanes].map(|bytes| u32::from_be_bytes(*bytes));
+        let [memory_kib, passes, lanes] = [memory, passes, lanes].map(|bytes| u32::from_be_bytes(*bytes));
         Some((
             PassphraseCost {
                 memory_kib,
@@ -377,21 +332,12 @@ fn parse_header(
     let in_bounds = (8..=MOST_MEMORY_KIB).contains(&cost.memory_kib)
         && (1..=MOST_PASSES).contains(&cost.passes)
         && (1..=MOST_LANES).contains(&cost.lanes);
-    if in_bounds {
-        Ok((cost, salt))
-    } else {
-        Err(damaged)
-    }
+    if in_bounds { Ok((cost, salt)) } else { Err(damaged) }
 }
 
-fn derive_kek(
-    passphrase: &[u8],
-    salt: [u8; SALT_BYTES],
-    cost: PassphraseCost,
-) -> Result<SecretKey, ProviderError> {
+fn derive_kek(passphrase: &[u8], salt: [u8; SALT_BYTES], cost: PassphraseCost) -> Result<SecretKey, ProviderError> {
     let refused = |error: argon2::Error| ProviderError::Refused(format!("passphrase: {error}"));
-    let params =
-        Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES)).map_err(refused)?;
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES)).map_err(refused)?;
     let mut kek = Zeroizing::new([0; KEY_BYTES]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(passphrase, &salt, kek.as_mut_slice())
@@ -424,12 +370,7 @@ fn lock(path: &Path, exclusive: bool) -> Result<File, ProviderError> {
         .mode(0o600)
         .to_owned();
     let file = options.open(beside(path, ".lock")).map_err(unavailable)?;
-    if exclusive {
-        file.lock()
-    } else {
-        file.lock_shared()
-    }
-    .map_err(unavailable)?;
+    if exclusive { file.lock() } else { file.lock_shared() }.map_err(unavailable)?;
     Ok(file)
 }
 
@@ -454,11 +395,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

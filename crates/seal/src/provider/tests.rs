@@ -31,10 +31,7 @@ fn wraps_and_unwraps(provider: &impl KeyProvider) {
         for secret in [&b""[..], &[7; 32], &[8; 100]] {
             let wrapped = provider.wrap(root, b"context", secret).unwrap();
             assert_eq!(wrapped.len(), secret.len() + 29);
-            assert_eq!(
-                *provider.unwrap(root, b"context", &wrapped).unwrap(),
-                secret
-            );
+            assert_eq!(*provider.unwrap(root, b"context", &wrapped).unwrap(), secret);
             assert!(matches!(
                 provider.unwrap(root, b"other", &wrapped),
                 Err(ProviderError::Refused(_))
@@ -60,14 +57,8 @@ fn wraps_and_unwraps(provider: &impl KeyProvider) {
         }
     }
     let unknown = ProviderError::UnknownEpoch(77);
-    assert_eq!(
-        provider.wrap(Root::Epoch(77), b"", b"x").unwrap_err(),
-        unknown
-    );
-    assert_eq!(
-        provider.unwrap(Root::Epoch(77), b"", &[1; 61]).unwrap_err(),
-        unknown
-    );
+    assert_eq!(provider.wrap(Root::Epoch(77), b"", b"x").unwrap_err(), unknown);
+    assert_eq!(provider.unwrap(Root::Epoch(77), b"", &[1; 61]).unwrap_err(), unknown);
 }
 
 fn epochs_come_and_go(provider: &impl KeyProvider, other: &impl KeyProvider) {
@@ -109,13 +100,7 @@ fn epochs_come_and_go(provider: &impl KeyProvider, other: &impl KeyProvider) {
 }
 
 fn log_size_only_grows(provider: &impl KeyProvider, other: &impl KeyProvider) {
-    for (noted, known) in [
-        (5, 5),
-        (3, 5),
-        (0, 5),
-        (u64::MAX / 2, u64::MAX / 2),
-        (6, u64::MAX / 2),
-    ] {
+    for (noted, known) in [(5, 5), (3, 5), (0, 5), (u64::MAX / 2, u64::MAX / 2), (6, u64::MAX / 2)] {
         provider.note_log_size(noted).unwrap();
         assert_eq!(provider.log_size().unwrap(), known);
         assert_eq!(other.log_size().unwrap(), known);
@@ -156,13 +141,7 @@ fn key_file() -> (TempDir, PathBuf) {
 #[test]
 fn sealed_file_conforms() {
     let (_dir, path) = key_file();
-    assert_eq!(
-        SealedFile::open(&path, PASSPHRASE)
-            .unwrap()
-            .log_size()
-            .unwrap(),
-        0
-    );
+    assert_eq!(SealedFile::open(&path, PASSPHRASE).unwrap().log_size().unwrap(), 0);
     conforms(|| SealedFile::open(&path, PASSPHRASE).unwrap());
 }
 
@@ -179,18 +158,12 @@ fn sealed_file_tells_damage_from_a_wrong_passphrase() {
         bad[at] ^= 0x40;
         fs::write(&path, &bad).unwrap();
         assert!(
-            matches!(
-                SealedFile::open(&path, PASSPHRASE),
-                Err(ProviderError::Damaged(_))
-            ),
+            matches!(SealedFile::open(&path, PASSPHRASE), Err(ProviderError::Damaged(_))),
             "byte {at}"
         );
         fs::write(&path, &good[..at]).unwrap();
         assert!(
-            matches!(
-                SealedFile::open(&path, PASSPHRASE),
-                Err(ProviderError::Damaged(_))
-            ),
+            matches!(SealedFile::open(&path, PASSPHRASE), Err(ProviderError::Damaged(_))),
             "cut at {at}"
         );
     }
@@ -220,10 +193,7 @@ fn sealed_file_is_private_and_leaves_nothing_beside_it() {
     names.sort();
     assert_eq!(names, ["root.keys", "root.keys.lock"]);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(
-        provider.list_epoch_roots(),
-        Err(ProviderError::Refused(_))
-    ));
+    assert!(matches!(provider.list_epoch_roots(), Err(ProviderError::Refused(_))));
 }
 
 #[test]
@@ -246,13 +216,8 @@ fn sealed_file_takes_a_new_passphrase() {
         SealedFile::open(&path, PASSPHRASE).unwrap(),
     );
     let wrapped = provider.wrap(Root::Permanent, b"", b"secret").unwrap();
-    let provider = provider
-        .change_passphrase(b"new", PassphraseCost::TEST)
-        .unwrap();
-    assert_eq!(
-        *provider.unwrap(Root::Permanent, b"", &wrapped).unwrap(),
-        b"secret"
-    );
+    let provider = provider.change_passphrase(b"new", PassphraseCost::TEST).unwrap();
+    assert_eq!(*provider.unwrap(Root::Permanent, b"", &wrapped).unwrap(), b"secret");
     assert_eq!(
         *SealedFile::open(&path, b"new")
             .unwrap()
@@ -264,10 +229,7 @@ fn sealed_file_takes_a_new_passphrase() {
         SealedFile::open(&path, PASSPHRASE).unwrap_err(),
         ProviderError::WrongPassphrase
     );
-    assert_eq!(
-        stale.create_epoch_root(5).unwrap_err(),
-        ProviderError::WrongPassphrase
-    );
+    assert_eq!(stale.create_epoch_root(5).unwrap_err(), ProviderError::WrongPassphrase);
 }
 
 #[test]
@@ -327,11 +289,7 @@ fn in_child_with_token(test: &str, body: impl FnOnce(&Path)) {
         .expect("softhsm2-util must be installed");
     assert!(made.status.success(), "{made:?}");
     let run = Command::new(std::env::current_exe().unwrap())
-        .args([
-            &format!("provider::tests::{test}"),
-            "--exact",
-            "--nocapture",
-        ])
+        .args([&format!("provider::tests::{test}"), "--exact", "--nocapture"])
         .env("SOFTHSM2_CONF", &config)
         .env(CHILD, "1")
         .output()
@@ -369,10 +327,7 @@ fn pkcs11_conforms() {
 #[test]
 fn pkcs11_failures() {
     in_child_with_token("pkcs11_failures", |module| {
-        assert_eq!(
-            token(module, "in", "0000").unwrap_err(),
-            ProviderError::WrongPassphrase
-        );
+        assert_eq!(token(module, "in", "0000").unwrap_err(), ProviderError::WrongPassphrase);
         assert!(matches!(
             token(Path::new("/nowhere.so"), "in", PIN),
             Err(ProviderError::Unavailable(_))
@@ -382,10 +337,7 @@ fn pkcs11_failures() {
             token_label: "other".to_owned(),
             ..provider_settings(module)
         };
-        assert!(matches!(
-            Pkcs11::open(elsewhere),
-            Err(ProviderError::Unavailable(_))
-        ));
+        assert!(matches!(Pkcs11::open(elsewhere), Err(ProviderError::Unavailable(_))));
         assert_eq!(provider.kind(), "pkcs11");
     });
 }
@@ -423,20 +375,14 @@ fn pkcs11_keys_never_leave_the_token() {
         let mut labels = Vec::new();
         for key in keys {
             use AttributeType as T;
-            let kinds = [
-                T::Label,
-                T::Sensitive,
-                T::NeverExtractable,
-                T::Extractable,
-                T::Local,
-            ];
+            let kinds = [T::Label, T::Sensitive, T::NeverExtractable, T::Extractable, T::Local];
             for attribute in session.get_attributes(key, &kinds).unwrap() {
                 match attribute {
                     Attribute::Label(label) => labels.push(String::from_utf8(label).unwrap()),
                     Attribute::Extractable(extractable) => assert!(!extractable),
-                    Attribute::Sensitive(yes)
-                    | Attribute::NeverExtractable(yes)
-                    | Attribute::Local(yes) => assert!(yes),
+                    Attribute::Sensitive(yes) | Attribute::NeverExtractable(yes) | Attribute::Local(yes) => {
+                        assert!(yes)
+                    }
                     other => panic!("{other:?}"),
                 }
             }

@@ -56,12 +56,7 @@ impl Decryptor {
     ///
     /// # Errors
     /// As [`open_range`](Self::open_range).
-    pub fn open_into(
-        &self,
-        first_segment: u32,
-        mut ciphertext: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), SealError> {
+    pub fn open_into(&self, first_segment: u32, mut ciphertext: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         let start = out.len();
         let mut number = u64::from(first_segment);
         loop {
@@ -95,40 +90,27 @@ impl Decryptor {
     fn open_within(&self, first_segment: u32, buffer: &mut [u8]) -> Result<usize, SealError> {
         let (mut number, mut from, mut to) = (u64::from(first_segment), 0, 0);
         while from < buffer.len() || number == u64::from(first_segment) {
-            let (segment, _) =
-                self.next_segment(number, buffer.get(from..).ok_or(SealError::Range)?)?;
+            let (segment, _) = self.next_segment(number, buffer.get(from..).ok_or(SealError::Range)?)?;
             let end = from + segment.len();
             let last = number + 1 == self.layout.segments();
             let nonce = self
                 .segments
                 .nonce(u32::try_from(number).map_err(|_| SealError::Range)?, last);
             let place = buffer.get_mut(to..end).ok_or(SealError::Range)?;
-            let opened = self
-                .segments
-                .key
-                .open_within(nonce, Aad::empty(), place, from - to..);
+            let opened = self.segments.key.open_within(nonce, Aad::empty(), place, from - to..);
             to += opened.map_err(|_| SealError::NotAuthentic)?.len();
             (number, from) = (number + 1, end);
         }
         Ok(to)
     }
 
-    fn next_segment<'a>(
-        &self,
-        number: u64,
-        ciphertext: &'a [u8],
-    ) -> Result<(&'a [u8], &'a [u8]), SealError> {
+    fn next_segment<'a>(&self, number: u64, ciphertext: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), SealError> {
         let range = self.layout.find_segment(number).ok_or(SealError::Range)?;
         let bytes = usize::try_from(range.end - range.start).map_err(|_| SealError::TooLarge)?;
         ciphertext.split_at_checked(bytes).ok_or(SealError::Range)
     }
 
-    fn open_segment(
-        &self,
-        number: u64,
-        segment: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), SealError> {
+    fn open_segment(&self, number: u64, segment: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         let last = number + 1 == self.layout.segments();
         let number = u32::try_from(number).map_err(|_| SealError::Range)?;
         open_segment(&self.segments, number, last, segment, out)
@@ -255,11 +237,7 @@ impl SequentialDecryptor {
                 self.number = self.number.checked_add(1).ok_or(SealError::TooLarge)?;
             }
         } else {
-            let header = self
-                .pending
-                .as_slice()
-                .try_into()
-                .map_err(|_| SealError::Header)?;
+            let header = self.pending.as_slice().try_into().map_err(|_| SealError::Header)?;
             self.segments = Some(Segments::new(&self.key, &self.aad, header)?);
         }
         self.pending.clear();
@@ -280,14 +258,7 @@ impl fmt::Debug for SequentialDecryptor {
 ///
 /// # Errors
 /// As [`Decryptor`].
-pub fn decrypt_all(
-    key: &SecretKey,
-    aad: &[u8],
-    stream: &[u8],
-    segment_bytes: usize,
-) -> Result<Vec<u8>, SealError> {
-    let (header, body) = stream
-        .split_at_checked(HEADER_BYTES)
-        .ok_or(SealError::Truncated)?;
+pub fn decrypt_all(key: &SecretKey, aad: &[u8], stream: &[u8], segment_bytes: usize) -> Result<Vec<u8>, SealError> {
+    let (header, body) = stream.split_at_checked(HEADER_BYTES).ok_or(SealError::Truncated)?;
     Decryptor::new(key, aad, header, stream.len() as u64, segment_bytes)?.open_range(0, body)
 }

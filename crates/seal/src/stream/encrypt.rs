@@ -5,9 +5,7 @@ use std::fmt;
 use ring::aead::Aad;
 use zeroize::Zeroizing;
 
-use super::{
-    HEADER_BYTES, HEADER_MARK, PREFIX_BYTES, SALT_BYTES, Segments, TAG_BYTES, check_segment_bytes,
-};
+use super::{HEADER_BYTES, HEADER_MARK, PREFIX_BYTES, SALT_BYTES, Segments, TAG_BYTES, check_segment_bytes};
 use crate::{SealError, SecretKey, random_bytes};
 
 /// Encrypts a plaintext that arrives in pieces. It holds at most one segment; a full one waits there only until it
@@ -124,10 +122,7 @@ impl Encryptor {
         out.extend_from_slice(plain);
         let body = out.get_mut(start..).ok_or(SealError::Truncated)?;
         let nonce = self.segments.nonce(self.number, last);
-        let tag = self
-            .segments
-            .key
-            .seal_in_place_separate_tag(nonce, Aad::empty(), body);
+        let tag = self.segments.key.seal_in_place_separate_tag(nonce, Aad::empty(), body);
         let tag = tag.map_err(|_| SealError::TooLarge)?;
         out.extend_from_slice(tag.as_ref());
         match self.number.checked_add(1) {
@@ -150,12 +145,7 @@ impl fmt::Debug for Encryptor {
 ///
 /// # Errors
 /// As [`Encryptor`].
-pub fn encrypt_all(
-    key: &SecretKey,
-    aad: &[u8],
-    plain: &[u8],
-    segment_bytes: usize,
-) -> Result<Vec<u8>, SealError> {
+pub fn encrypt_all(key: &SecretKey, aad: &[u8], plain: &[u8], segment_bytes: usize) -> Result<Vec<u8>, SealError> {
     let layout = super::Layout::of_plaintext(plain.len() as u64, segment_bytes)?;
     let total = usize::try_from(layout.ciphertext_bytes()).map_err(|_| SealError::TooLarge)?;
     let mut out = Vec::with_capacity(total);

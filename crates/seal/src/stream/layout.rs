@@ -32,8 +32,7 @@ impl Layout {
     /// beyond 2^32 segments.
     pub fn of_ciphertext(ciphertext_bytes: u64, segment_bytes: usize) -> Result<Self, SealError> {
         check_segment_bytes(segment_bytes)?;
-        let (segment_bytes, tag, header) =
-            (segment_bytes as u64, TAG_BYTES as u64, HEADER_BYTES as u64);
+        let (segment_bytes, tag, header) = (segment_bytes as u64, TAG_BYTES as u64, HEADER_BYTES as u64);
         if ciphertext_bytes < header + tag {
             return Err(SealError::Truncated);
         }
@@ -56,8 +55,7 @@ impl Layout {
     /// [`SealError::SegmentSize`], or [`SealError::TooLarge`] beyond 2^32 segments.
     pub fn of_plaintext(plaintext_bytes: u64, segment_bytes: usize) -> Result<Self, SealError> {
         check_segment_bytes(segment_bytes)?;
-        let (segment_bytes, tag, header) =
-            (segment_bytes as u64, TAG_BYTES as u64, HEADER_BYTES as u64);
+        let (segment_bytes, tag, header) = (segment_bytes as u64, TAG_BYTES as u64, HEADER_BYTES as u64);
         let segments = plaintext_bytes
             .saturating_add(header)
             .div_ceil(segment_bytes - tag)

@@ -49,8 +49,7 @@ impl Segments {
             return Err(SealError::Header);
         }
         let derived = hkdf_sha256(salt, key.expose(), aad);
-        let derived =
-            UnboundKey::new(&AES_256_GCM, derived.expose()).map_err(|_| SealError::KeyLength)?;
+        let derived = UnboundKey::new(&AES_256_GCM, derived.expose()).map_err(|_| SealError::KeyLength)?;
         let prefix = prefix.try_into().map_err(|_| SealError::Header)?;
         Ok(Self {
             key: LessSafeKey::new(derived),

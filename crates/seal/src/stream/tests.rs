@@ -54,40 +54,19 @@ fn every_range() {
     for bytes in [0, 1, 44, 45, 128, 129, 300] {
         let plain = plain(bytes);
         let stream = encrypt_all(&key(), AAD, &plain, SEGMENT).unwrap();
-        let decryptor = Decryptor::new(
-            &key(),
-            AAD,
-            &stream[..HEADER_BYTES],
-            stream.len() as u64,
-            SEGMENT,
-        )
-        .unwrap();
+        let decryptor = Decryptor::new(&key(), AAD, &stream[..HEADER_BYTES], stream.len() as u64, SEGMENT).unwrap();
         for start in 0..=bytes {
             for end in start..=bytes {
-                let fetch = decryptor
-                    .layout()
-                    .plan_fetch(start as u64..end as u64)
-                    .unwrap();
-                let cipher =
-                    &stream[fetch.ciphertext.start as usize..fetch.ciphertext.end as usize];
-                assert!(
-                    cipher.len()
-                        <= (end - start).div_ceil(SEGMENT - TAG_BYTES).max(1) * SEGMENT + SEGMENT
-                );
+                let fetch = decryptor.layout().plan_fetch(start as u64..end as u64).unwrap();
+                let cipher = &stream[fetch.ciphertext.start as usize..fetch.ciphertext.end as usize];
+                assert!(cipher.len() <= (end - start).div_ceil(SEGMENT - TAG_BYTES).max(1) * SEGMENT + SEGMENT);
                 let opened = decryptor.open_range(fetch.first_segment, cipher).unwrap();
                 let mut in_place = cipher.to_vec();
-                decryptor
-                    .open_in_place(fetch.first_segment, &mut in_place)
-                    .unwrap();
+                decryptor.open_in_place(fetch.first_segment, &mut in_place).unwrap();
                 assert_eq!(in_place, opened);
                 in_place = cipher.to_vec();
                 *in_place.last_mut().unwrap() ^= 1;
-                assert!(
-                    decryptor
-                        .open_in_place(fetch.first_segment, &mut in_place)
-                        .is_err()
-                        && in_place.is_empty()
-                );
+                assert!(decryptor.open_in_place(fetch.first_segment, &mut in_place).is_err() && in_place.is_empty());
                 assert_eq!(opened[fetch.keep], plain[start..end]);
             }
         }
@@ -143,14 +122,8 @@ fn a_length_that_lies_is_found_out_at_the_last_segment() {
     let stream = encrypt_all(&key(), AAD, &plain(300), SEGMENT).unwrap();
     let short = Decryptor::new(&key(), AAD, &stream[..HEADER_BYTES], 300, SEGMENT).unwrap();
     assert!(short.open_range(0, &stream[HEADER_BYTES..100]).is_ok());
-    assert_eq!(
-        short.open_range(2, &stream[200..300]),
-        Err(SealError::NotAuthentic)
-    );
-    assert_eq!(
-        short.open_range(3, &stream[300..400]),
-        Err(SealError::Range)
-    );
+    assert_eq!(short.open_range(2, &stream[200..300]), Err(SealError::NotAuthentic));
+    assert_eq!(short.open_range(3, &stream[300..400]), Err(SealError::Range));
     let mut out = b"kept".to_vec();
     assert!(short.open_into(1, &stream[100..300], &mut out).is_err());
     assert_eq!(out, b"kept");
@@ -159,24 +132,15 @@ fn a_length_that_lies_is_found_out_at_the_last_segment() {
 #[test]
 fn segment_sizes_and_lengths_no_stream_has() {
     for bytes in [0, 56, 1 << 31] {
-        assert_eq!(
-            Encryptor::new(&key(), AAD, bytes).unwrap_err(),
-            SealError::SegmentSize
-        );
+        assert_eq!(Encryptor::new(&key(), AAD, bytes).unwrap_err(), SealError::SegmentSize);
     }
     assert!(Encryptor::new(&key(), AAD, 57).is_ok());
     for bytes in [0, 55, 101, 116, 201, 216] {
         assert!(Layout::of_ciphertext(bytes, SEGMENT).is_err(), "{bytes}");
     }
     assert!(Layout::of_ciphertext(117, SEGMENT).is_ok());
-    assert_eq!(
-        Layout::of_plaintext(u64::MAX, SEGMENT),
-        Err(SealError::TooLarge)
-    );
-    assert_eq!(
-        Layout::of_plaintext(84 << 32, SEGMENT),
-        Err(SealError::TooLarge)
-    );
+    assert_eq!(Layout::of_plaintext(u64::MAX, SEGMENT), Err(SealError::TooLarge));
+    assert_eq!(Layout::of_plaintext(84 << 32, SEGMENT), Err(SealError::TooLarge));
 }
 
 #[test]

@@ -51,18 +51,11 @@ fn has(python: &Path, module: &str) -> bool {
 }
 
 fn done(run: Output) {
-    assert!(
-        run.status.success(),
-        "{}",
-        String::from_utf8_lossy(&run.stderr)
-    );
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }
 
 /// The repository's root.
-#[allow(
-    dead_code,
-    reason = "not every test that includes this module needs it"
-)]
+#[allow(dead_code, reason = "not every test that includes this module needs it")]
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()

@@ -56,11 +56,7 @@ fn head() -> impl Strategy<Value = Head> {
             tail.copy_from_slice(&bytes[6..]);
             (
                 at,
-                if foreign {
-                    Sid(bytes)
-                } else {
-                    Sid::new(at, tail)
-                },
+                if foreign { Sid(bytes) } else { Sid::new(at, tail) },
                 source,
                 way,
                 from,
@@ -89,34 +85,27 @@ pub(super) fn call() -> impl Strategy<Value = Unshown> {
         text(128),
         text(16_384),
     );
-    (
-        head(),
-        number(),
-        prop::sample::select(CallStatus::ALL),
-        times,
-        rest,
+    (head(), number(), prop::sample::select(CallStatus::ALL), times, rest).prop_map(
+        |((at, sid, source, direction, from, to), exophone, status, times, rest)| {
+            Unshown(Record::Call(Call {
+                sid,
+                at,
+                source_id: source.map(Into::into),
+                direction,
+                from,
+                to,
+                exophone,
+                status,
+                answered_at: times.0,
+                ended_at: times.1,
+                duration_s: rest.0,
+                talk_s: rest.1,
+                price_micros: rest.2,
+                caller_name: rest.3.map(Into::into),
+                extra: rest.4.map(Into::into),
+            }))
+        },
     )
-        .prop_map(
-            |((at, sid, source, direction, from, to), exophone, status, times, rest)| {
-                Unshown(Record::Call(Call {
-                    sid,
-                    at,
-                    source_id: source.map(Into::into),
-                    direction,
-                    from,
-                    to,
-                    exophone,
-                    status,
-                    answered_at: times.0,
-                    ended_at: times.1,
-                    duration_s: rest.0,
-                    talk_s: rest.1,
-                    price_micros: rest.2,
-                    caller_name: rest.3.map(Into::into),
-                    extra: rest.4.map(Into::into),
-                }))
-            },
-        )
 }
 
 pub(super) fn message() -> impl Strategy<Value = Unshown> {
@@ -129,32 +118,25 @@ pub(super) fn message() -> impl Strategy<Value = Unshown> {
         text(16_384),
     );
     let sent = prop::option::of(moment());
-    (
-        head(),
-        prop::sample::select(MessageStatus::ALL),
-        sent,
-        dlt,
-        rest,
+    (head(), prop::sample::select(MessageStatus::ALL), sent, dlt, rest).prop_map(
+        |((at, sid, source, direction, from, to), status, sent_at, dlt, rest)| {
+            Unshown(Record::Message(Message {
+                sid,
+                at,
+                source_id: source.map(Into::into),
+                direction,
+                from,
+                to,
+                status,
+                status_code: rest.0,
+                sent_at,
+                units: rest.1,
+                price_micros: rest.2,
+                body: rest.3.map(Into::into),
+                dlt_entity_id: dlt.0.map(Into::into),
+                dlt_template_id: dlt.1.map(Into::into),
+                extra: rest.4.map(Into::into),
+            }))
+        },
     )
-        .prop_map(
-            |((at, sid, source, direction, from, to), status, sent_at, dlt, rest)| {
-                Unshown(Record::Message(Message {
-                    sid,
-                    at,
-                    source_id: source.map(Into::into),
-                    direction,
-                    from,
-                    to,
-                    status,
-                    status_code: rest.0,
-                    sent_at,
-                    units: rest.1,
-                    price_micros: rest.2,
-                    body: rest.3.map(Into::into),
-                    dlt_entity_id: dlt.0.map(Into::into),
-                    dlt_template_id: dlt.1.map(Into::into),
-                    extra: rest.4.map(Into::into),
-                }))
-            },
-        )
 }

@@ -1,0 +1,4 @@
+//! Reading calls.
+
+pub mod get;
+pub mod list;

@@ -1,0 +1,4 @@
+//! What was deleted, with proof.
+
+pub mod certificate;
+pub mod list;

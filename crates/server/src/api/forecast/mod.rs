@@ -1,0 +1,3 @@
+//! What will be deleted, and when.
+
+pub mod get;

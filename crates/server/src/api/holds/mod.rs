@@ -1,0 +1,6 @@
+//! Legal holds.
+
+pub mod body;
+pub mod create;
+pub mod lift;
+pub mod list;

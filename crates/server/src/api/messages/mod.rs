@@ -1,0 +1,4 @@
+//! Reading messages.
+
+pub mod get;
+pub mod list;

@@ -1,0 +1,150 @@
+//! The HTTP API: one file an endpoint, its handler and its OpenAPI description together.
+
+pub mod calls;
+pub mod deletions;
+pub mod forecast;
+pub mod holds;
+pub mod layers;
+pub mod log;
+pub mod messages;
+pub mod params;
+pub mod recordings;
+pub mod records;
+pub mod retention;
+pub mod status;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{delete, get, post},
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+
+use crate::{door::Door, problem::Problem};
+
+/// The longest JSON body.
+pub const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
+/// The longest recording taken by one request; longer ones are imported by the CLI.
+pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
+
+/// The API's description, served as `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Callvault",
+        description = "Keeps telephony records as long as it must, forgets them on time, and proves both. Times are RFC 3339 in UTC. Errors are RFC 9457 problems.",
+    ),
+    paths(
+        records::create::create, records::bulk::bulk,
+        calls::list::list, calls::get::get, messages::list::list, messages::get::get,
+        recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
+        recordings::delete::delete,
+        retention::get::get, retention::put::put, retention::preview::preview,
+        forecast::get::get,
+        holds::list::list, holds::create::create, holds::lift::lift,
+        deletions::list::list, deletions::certificate::certificate,
+        log::checkpoint::checkpoint, log::tile::tile, log::key::key,
+        status::health::health, status::ready::ready, status::metrics::metrics, status::openapi::openapi,
+    ),
+    components(schemas(Problem)),
+    modifiers(&TokenScheme),
+)]
+pub struct ApiDoc;
+
+struct TokenScheme;
+
+impl Modify for TokenScheme {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Default::default);
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("A token's key as user and its secret as password."))
+            .build();
+        components.add_security_scheme("token", SecurityScheme::Http(basic));
+    }
+}
+
+/// Every route of a region's door.
+pub fn router(door: Arc<Door>) -> Router {
+    let account = Router::new()
+        .route(
+            "/records",
+            post(records::create::create).layer(DefaultBodyLimit::max(MAX_JSON_BYTES)),
+        )
+        .route("/calls", get(calls::list::list))
+        .route("/calls/{sid}", get(calls::get::get))
+        .route("/messages", get(messages::list::list))
+        .route("/messages/{sid}", get(messages::get::get))
+        .route("/recordings", get(recordings::list::list))
+        .route("/recordings/{sid}", get(recordings::get::get))
+        .route("/recordings/{sid}", delete(recordings::delete::delete))
+        .route("/retention", get(retention::get::get).put(retention::put::put))
+        .route("/retention/preview", get(retention::preview::preview))
+        .route("/forecast", get(forecast::get::get))
+        .route("/holds", get(holds::list::list).post(holds::create::create))
+        .route("/holds/{id}/lift", post(holds::lift::lift))
+        .route("/deletions", get(deletions::list::list))
+        .route(
+            "/deletions/{index}/certificate",
+            get(deletions::certificate::certificate),
+        )
+        .layer(middleware::from_fn(layers::limit_time));
+    // What carries streams ends when its peer stops sending, not after a fixed time.
+    let streams = Router::new()
+        .route(
+            "/records/bulk",
+            post(records::bulk::bulk).layer(DefaultBodyLimit::disable()),
+        )
+        .route(
+            "/recordings",
+            post(recordings::create::create).layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES)),
+        )
+        .route("/recordings/{sid}/audio", get(recordings::audio::audio));
+    let public = Router::new()
+        .route("/log/checkpoint", get(log::checkpoint::checkpoint))
+        .route("/log/tile/{*path}", get(log::tile::tile))
+        .route("/log/key", get(log::key::key))
+        .route("/health", get(status::health::health))
+        .route("/ready", get(status::ready::ready))
+        .route("/metrics", get(status::metrics::metrics))
+        .route("/openapi.json", get(status::openapi::openapi))
+        .layer(middleware::from_fn(layers::limit_time));
+    public
+        .nest("/v1/accounts/{account}", account.merge(streams))
+        .fallback(|| async { Problem::not_found("path") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                axum::http::StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "This path has other methods.",
+            )
+        })
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(layers::answer_panic))
+        .layer(middleware::from_fn_with_state(Arc::clone(&door), layers::observe))
+        .with_state(door)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_the_one_that_clients_know() {
+        let json = serde_json::to_string_pretty(&ApiDoc::openapi()).expect("JSON") + "\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        if std::env::var_os("CALLVAULT_BLESS").is_some() {
+            std::fs::write(path, &json).expect("write");
+        }
+        let known = std::fs::read_to_string(path).expect("the snapshot");
+        assert!(
+            json == known,
+            "the API changed; run again with CALLVAULT_BLESS=1 and look at the difference"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! `GET /v1/accounts/{account}/recordings/{sid}/audio`.
+
+use std::{ops::Range, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use callvault_app::core::record::AudioFormat;
+
+use crate::{
+    api::params::parse_sid,
+    door::{Caller, Door},
+    problem::{Answer, Problem},
+};
+
+/// A recording's audio
+///
+/// Whole, or one range of it (RFC 9110, 14).
+#[utoipa::path(
+    get, path = "/v1/accounts/{account}/recordings/{sid}/audio", tag = "recordings", operation_id = "get_audio",
+    params(
+        ("account" = String, Path, description = "Account SID"),
+        ("sid" = String, Path, description = "SID of the recording"),
+        ("Range" = Option<String>, Header, description = "One range in bytes, such as `bytes=0-65535`"),
+    ),
+    responses(
+        (status = 200, description = "The audio", body = String, content_type = "audio/wav"),
+        (status = 206, description = "The range", body = String, content_type = "audio/wav"),
+        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
+        (status = 416, description = "The range lies outside", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = [])),
+)]
+pub async fn audio(
+    State(door): State<Arc<Door>>,
+    caller: Caller,
+    Path(place): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let (_, sid) = place;
+    let sid = parse_sid(&sid, "recording")?;
+    let view = door.vault.get_recording(&caller.account, sid, caller.reader()).await?;
+    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let kind = match view.meta.format {
+        AudioFormat::Wav => "audio/wav",
+        AudioFormat::Mp3 => "audio/mpeg",
+    };
+    let (status, range) = match asked.map_or(Asked::Whole, |text| read_range(text, view.bytes)) {
+        Asked::Whole => (StatusCode::OK, 0..view.bytes),
+        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Asked::Outside => {
+            let detail = format!("The recording has {} bytes.", view.bytes);
+            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range-outside", detail).in_field("range");
+            let headers = [(header::CONTENT_RANGE, format!("bytes */{}", view.bytes))];
+            return Ok((headers, problem).into_response());
+        }
+    };
+    let stream = door
+        .vault
+        .read_recording(&caller.account, sid, range.clone(), caller.reader())
+        .await?;
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_LENGTH, (range.end - range.start).to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    let mut response = (status, headers, Body::from_stream(stream)).into_response();
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(value) = format!("bytes {}-{}/{}", range.start, range.end - 1, view.bytes).parse()
+    {
+        response.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Whole,
+    Part(Range<u64>),
+    Outside,
+}
+
+/// RFC 9110, 14.1.2 and 14.2: one range is served; what is not understood, and several ranges, are answered whole.
+fn read_range(text: &str, size: u64) -> Asked {
+    let Some((first, last)) = text
+        .strip_prefix("bytes=")
+        .and_then(|range| range.trim().split_once('-'))
+    else {
+        return Asked::Whole;
+    };
+    let part = |range: Range<u64>| {
+        if range.start < range.end {
+            Asked::Part(range)
+        } else {
+            Asked::Outside
+        }
+    };
+    match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), _) if last.is_empty() => part(first..size),
+        (Ok(first), Ok(last)) if first <= last => part(first..last.saturating_add(1).min(size)),
+        (Err(_), Ok(count)) if first.is_empty() => part(size.saturating_sub(count)..size),
+        _ => Asked::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_the_rfc_says() {
+        for (text, want) in [
+            ("bytes=0-0", Asked::Part(0..1)),
+            ("bytes=90-", Asked::Part(90..100)),
+            ("bytes=-10", Asked::Part(90..100)),
+            ("bytes=-1000", Asked::Part(0..100)),
+            ("bytes=50-1000", Asked::Part(50..100)),
+            ("bytes=100-", Asked::Outside),
+            ("bytes=-0", Asked::Outside),
+            ("bytes=5-4", Asked::Whole),
+            ("bytes=0-1,3-4", Asked::Whole),
+            ("lines=0-1", Asked::Whole),
+            ("bytes=", Asked::Whole),
+        ] {
+            assert_eq!(read_range(text, 100), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `POST /v1/accounts/{account}/recordings`.
+
+use std::{io::Cursor, sync::Arc};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+};
+use callvault_app::{
+    Account, VaultError,
+    audio::probe,
+    core::{
+        Class, Number, Record, Sid, TimeUs,
+        record::{AudioFormat, Consent, RecordingMeta},
+    },
+    recording::NewRecording,
+    seal::digest::sha256,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    api::{MAX_AUDIO_BYTES, params::Params},
+    door::{Caller, Door},
+    problem::{Answer, Problem},
+};
+
+/// The longest text of a parameter.
+const MAX_TEXT_BYTES: usize = 200;
+
+/// What became of a recording.
+#[derive(Serialize, ToSchema)]
+pub struct StoredRecording {
+    /// Its SID.
+    pub sid: String,
+    /// `new`, or `known` when the same audio of the same call was there already.
+    pub outcome: &'static str,
+}
+
+/// Store a recording
+///
+/// The body is a WAV or MP3 file of at most 64 MiB. Nothing is stored without a consent decision. Without `call_sid`, `at`
+/// and both numbers are needed; with it, they are taken from the call.
+#[utoipa::path(
+    post, path = "/v1/accounts/{account}/recordings", tag = "recordings", operation_id = "create_recording",
+    params(
+        ("account" = String, Path, description = "Account SID"),
+        ("call_sid" = Option<String>, Query, description = "The call it belongs to"),
+        ("at" = Option<String>, Query, description = "When it began, RFC 3339"),
+        ("from" = Option<String>, Query, description = "The first party"),
+        ("to" = Option<String>, Query, description = "The second party"),
+        ("consent" = String, Query, description = "`announced`, `accepted`, `contract` or `attested`; `declined` is refused"),
+        ("consent_version" = Option<String>, Query, description = "Version of the terms, for `contract`"),
+        ("consent_by" = Option<String>, Query, description = "Who attests, for `attested`"),
+        ("file_name" = Option<String>, Query, description = "The file it came from"),
+    ),
+    request_body(content = String, content_type = "audio/wav", description = "The audio, as audio/wav or audio/mpeg"),
+    responses(
+        (status = 201, description = "Stored", body = StoredRecording),
+        (status = 200, description = "It was there already", body = StoredRecording),
+        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Longer than 64 MiB", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Neither WAV nor MP3", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = [])),
+)]
+pub async fn create(
+    State(door): State<Arc<Door>>,
+    caller: Caller,
+    mut params: Params,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Answer<(StatusCode, Json<StoredRecording>)> {
+    let format = read_content_type(&headers)?;
+    let consent = read_consent(&mut params)?;
+    let account = door.vault.get_account(&caller.account).await?;
+    let file_name = take_text(&mut params, "file_name")?;
+    let call_sid: Option<Sid> = params.take_as("call_sid", "a SID, 32 hexadecimal digits")?;
+    let mut at = params.take_time("at")?;
+    let mut parties = [
+        params.take_number("from", &account)?,
+        params.take_number("to", &account)?,
+    ];
+    params.finish()?;
+    if let Some(sid) = call_sid {
+        complete_from_call(&door, &caller, sid, &mut at, &mut parties).await?;
+    }
+    let at = at.ok_or_else(|| Problem::invalid("at", "Needed, because the vault does not know the call."))?;
+    let [Some(from), Some(to)] = parties else {
+        return Err(Problem::invalid(
+            "from",
+            "Both numbers are needed, because the vault does not know the call.",
+        ));
+    };
+    let audio = body.map_err(|_| Problem::too_large(MAX_AUDIO_BYTES))?;
+    let probed = {
+        let (audio, name) = (audio.clone(), file_name.clone().unwrap_or_default());
+        tokio::task::spawn_blocking(move || probe(Cursor::new(audio.as_ref()), audio.len() as u64, &name))
+    };
+    let info = probed.await.map_err(|_| Problem::internal())?.map_err(|error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.code(), format!("{error}.")).in_field("body")
+    })?;
+    if info.format != format {
+        return Err(Problem::invalid(
+            "content-type",
+            "The body is not of the type that the request says.",
+        ));
+    }
+    let sid = recording_sid(&account, call_sid, at, &audio);
+    let meta = RecordingMeta {
+        parties: [from, to],
+        format,
+        channels: info.channels,
+        sample_rate_hz: info.sample_rate_hz,
+        duration_ms: info.duration_ms,
+        consent,
+        file_name,
+    };
+    let new = NewRecording {
+        sid,
+        call_sid,
+        at,
+        meta,
+    };
+    let (status, outcome) = match door.vault.put_recording(&caller.account, new, &audio).await {
+        Ok(_) => (StatusCode::CREATED, "new"),
+        Err(VaultError::Store(callvault_app::store::StoreError::Conflict { .. })) => (StatusCode::OK, "known"),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((
+        status,
+        Json(StoredRecording {
+            sid: sid.to_string(),
+            outcome,
+        }),
+    ))
+}
+
+/// The same audio of the same call at the same moment is the same recording.
+pub(crate) fn recording_sid(account: &Account, call_sid: Option<Sid>, at: TimeUs, audio: &[u8]) -> Sid {
+    let call = call_sid.map(|sid| sid.to_string()).unwrap_or_default();
+    account.sid_of_source(
+        Class::Recording,
+        &format!("{call}/{}", hex::encode(sha256(&[audio]))),
+        at,
+    )
+}
+
+fn read_content_type(headers: &HeaderMap) -> Answer<AudioFormat> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    match kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => Ok(AudioFormat::Wav),
+        "audio/mpeg" | "audio/mp3" => Ok(AudioFormat::Mp3),
+        _ => {
+            let detail = "Send audio/wav or audio/mpeg.";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-audio", detail).in_field("content-type"))
+        }
+    }
+}
+
+/// Spec 2.2: only these decisions let a recording be stored.
+fn read_consent(params: &mut Params) -> Answer<Consent> {
+    let decision = params.take("consent");
+    let version = take_text(params, "consent_version")?;
+    let by = take_text(params, "consent_by")?;
+    match decision.as_deref() {
+        Some("announced") => Ok(Consent::Announced),
+        Some("accepted") => Ok(Consent::Accepted),
+        Some("contract") => {
+            let version =
+                version.ok_or_else(|| Problem::invalid("consent_version", "Say which version of the terms."))?;
+            Ok(Consent::Contract { version })
+        }
+        Some("attested") => {
+            let by = by.ok_or_else(|| Problem::invalid("consent_by", "Say who attests."))?;
+            Ok(Consent::Attested { by })
+        }
+        Some("declined") => {
+            let detail = "The person declined; the recording is not stored.";
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "consent-declined", detail).in_field("consent"))
+        }
+        _ => {
+            let detail =
+                "A recording is stored only with a consent decision: announced, accepted, contract or attested.";
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "consent-missing", detail).in_field("consent"))
+        }
+    }
+}
+
+fn take_text(params: &mut Params, name: &'static str) -> Answer<Option<String>> {
+    match params.take(name) {
+        Some(text) if text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) => Err(Problem::invalid(
+            name,
+            format!("Expected at most {MAX_TEXT_BYTES} bytes of text."),
+        )),
+        text => Ok(text),
+    }
+}
+
+async fn complete_from_call(
+    door: &Door,
+    caller: &Caller,
+    sid: Sid,
+    at: &mut Option<TimeUs>,
+    parties: &mut [Option<Number>; 2],
+) -> Answer<()> {
+    if at.is_some() && parties.iter().all(Option::is_some) {
+        return Ok(());
+    }
+    match door
+        .vault
+        .get_record(&caller.account, Class::Call, sid, caller.reader())
+        .await
+    {
+        Ok(Record::Call(call)) => {
+            at.get_or_insert(call.at);
+            let [from, to] = parties;
+            from.get_or_insert(call.from);
+            to.get_or_insert(call.to);
+            Ok(())
+        }
+        // A recording may come before its call; then the request says the rest.
+        Ok(_) | Err(VaultError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

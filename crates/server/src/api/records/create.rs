@@ -1,0 +1,215 @@
+//! `POST /v1/accounts/{account}/records`: records, a few at a time.
+
+use std::sync::Arc;
+
+use axum::{Json, body::Bytes, extract::State, http::StatusCode};
+use callvault_app::{
+    Account,
+    core::{Class, Record, Sid, TimeUs},
+    import::{Format, Options, Reader, RowError},
+    ingest::{MAX_BATCH, Taken},
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    door::{Caller, Door},
+    problem::{Answer, Problem},
+};
+
+/// What became of each record, in the order they were sent.
+#[derive(Serialize, ToSchema)]
+pub struct Outcomes {
+    /// One for each record.
+    pub records: Vec<Outcome>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is stored.
+    New {
+        /// Its SID.
+        sid: String,
+    },
+    /// The same record was there already; nothing changed.
+    Known {
+        /// Its SID.
+        sid: String,
+    },
+    /// It is not stored.
+    Rejected {
+        /// Stable code.
+        code: String,
+        /// The field at fault, if it is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        field: Option<String>,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Store records
+///
+/// One JSON object or an array of at most 10,000. Each has `class` (`call` or `message`) and the fields of that class;
+/// unknown fields are kept in `extra`. What is acknowledged is durable. The same record sent twice is stored once.
+#[utoipa::path(
+    post, path = "/v1/accounts/{account}/records", tag = "records",
+    params(("account" = String, Path, description = "Account SID")),
+    request_body(content = Object, content_type = "application/json", description = "One record or an array of records"),
+    responses(
+        (status = 200, description = "Every record is stored or was known", body = Outcomes),
+        (status = 422, description = "A record is not stored; the others are", body = Outcomes),
+        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = [])),
+)]
+pub async fn create(
+    State(door): State<Arc<Door>>,
+    caller: Caller,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Answer<(StatusCode, Json<Outcomes>)> {
+    let body = body.map_err(|_| Problem::too_large(crate::api::MAX_JSON_BYTES))?;
+    let values = match serde_json::from_slice(&body) {
+        Ok(Value::Array(values)) => values,
+        Ok(value @ Value::Object(_)) => vec![value],
+        Ok(_) => return Err(malformed("Expected a JSON object or an array of them.".to_owned())),
+        Err(error) => {
+            return Err(malformed(format!(
+                "Not JSON, at line {} column {}.",
+                error.line(),
+                error.column()
+            )));
+        }
+    };
+    if values.len() > MAX_BATCH {
+        return Err(Problem::invalid(
+            "records",
+            format!("At most {MAX_BATCH} in one request; use /records/bulk."),
+        ));
+    }
+    let account = door.vault.get_account(&caller.account).await?;
+    let (mut outcomes, records) = read_records(&account, &values, door.vault.now())?;
+    let (places, records): (Vec<usize>, Vec<Record>) = records.into_iter().unzip();
+    if !records.is_empty() {
+        let taken = door.batcher.ingest(caller.account, records).await?;
+        door.metrics.count_taken(&taken);
+        for (place, taken) in places.into_iter().zip(taken) {
+            if let Some(outcome) = outcomes.get_mut(place) {
+                *outcome = Some(Outcome::from(taken));
+            }
+        }
+    }
+    let records: Vec<Outcome> = outcomes.into_iter().flatten().collect();
+    let all_good = !records
+        .iter()
+        .any(|outcome| matches!(outcome, Outcome::Rejected { .. }));
+    Ok((
+        if all_good {
+            StatusCode::OK
+        } else {
+            StatusCode::UNPROCESSABLE_ENTITY
+        },
+        Json(Outcomes { records }),
+    ))
+}
+
+fn malformed(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
+}
+
+type ReadRecords = (Vec<Option<Outcome>>, Vec<(usize, Record)>);
+
+/// Reads the records through the importer of our own NDJSON, so that both doors have one set of rules.
+fn read_records(account: &Account, values: &[Value], now: TimeUs) -> Answer<ReadRecords> {
+    let mut outcomes = vec![None; values.len()];
+    let mut records = Vec::with_capacity(values.len());
+    for class in [Class::Call, Class::Message] {
+        let mut text = Vec::new();
+        let mut places = Vec::new();
+        for (place, value) in values.iter().enumerate() {
+            if value.get("class").and_then(Value::as_str) == Some(class.as_str()) {
+                serde_json::to_writer(&mut text, value).map_err(|_| Problem::internal())?;
+                text.push(b'\n');
+                places.push(place);
+            }
+        }
+        if places.is_empty() {
+            continue;
+        }
+        let place_of = |row: u64| {
+            usize::try_from(row)
+                .ok()
+                .and_then(|row| places.get(row.checked_sub(1)?))
+                .copied()
+        };
+        let options = Options::new(account.country, jiff::tz::TimeZone::UTC, now);
+        let mut reader = Reader::new(text.as_slice(), Format::Ndjson(class), &options, sid_maker(account))
+            .map_err(|_| Problem::internal())?;
+        while let Some(batch) = reader
+            .next_batch(MAX_BATCH)
+            .map_err(|error| malformed(error.to_string()))?
+        {
+            for reject in batch.rejects {
+                if let Some(outcome) = place_of(reject.error.row).and_then(|place| outcomes.get_mut(place)) {
+                    *outcome = Some(Outcome::from(reject.error));
+                }
+            }
+            records.extend(
+                batch
+                    .records
+                    .into_iter()
+                    .filter_map(|(row, record)| Some((place_of(row)?, record))),
+            );
+        }
+    }
+    let stored: std::collections::HashSet<usize> = records.iter().map(|record| record.0).collect();
+    for (place, outcome) in outcomes.iter_mut().enumerate() {
+        if outcome.is_none() && !stored.contains(&place) {
+            *outcome = Some(Outcome::Rejected {
+                code: "unknown-class".to_owned(),
+                field: Some("class".to_owned()),
+                reason: "expected an object whose class is call or message".to_owned(),
+            });
+        }
+    }
+    records.sort_by_key(|record| record.0);
+    Ok((outcomes, records))
+}
+
+/// Makes the SIDs that an import of the same rows makes, so that a record sent both ways is stored once.
+pub(crate) fn sid_maker(account: &Account) -> impl Fn(&str, TimeUs) -> Sid + Send + use<> {
+    let keys = Arc::clone(&account.keys);
+    move |source, at| Sid::new(at, keys.blind.tail("source-id", source))
+}
+
+impl From<Taken> for Outcome {
+    fn from(taken: Taken) -> Self {
+        match taken {
+            Taken::New { sid } => Self::New { sid: sid.to_string() },
+            Taken::Known { sid } => Self::Known { sid: sid.to_string() },
+            Taken::Rejected { code, reason } => {
+                let field = reason.split_once(": ").map(|(field, _)| field.to_owned());
+                Self::Rejected {
+                    code: code.to_owned(),
+                    field,
+                    reason,
+                }
+            }
+        }
+    }
+}
+
+impl From<RowError> for Outcome {
+    fn from(error: RowError) -> Self {
+        Self::Rejected {
+            code: error.code.to_owned(),
+            field: error.field.map(std::borrow::Cow::into_owned),
+            reason: error.message.into_owned(),
+        }
+    }
+}

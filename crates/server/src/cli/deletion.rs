@@ -1,0 +1,124 @@
+//! `delete`: says what will go, asks, and deletes for good.
+
+use callvault_app::{
+    Vault,
+    core::{AccountSid, Cause, Class, Sid},
+};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    CliError, Done, Output,
+    output::{show_bytes, show_count},
+    parse_account, parse_sid,
+};
+use crate::site::Site;
+
+#[derive(Subcommand)]
+pub(super) enum Delete {
+    /// Delete a recording.
+    Recording {
+        /// Account.
+        #[arg(value_parser = parse_account)]
+        account: AccountSid,
+        /// The recording.
+        #[arg(value_parser = parse_sid)]
+        sid: Sid,
+        /// The recording's SID again, instead of typing it.
+        #[arg(long, value_name = "SID")]
+        confirm: Option<String>,
+    },
+    /// Delete calls or messages that should never have been put in.
+    Records(Records),
+    /// Delete everything of an account, and the account.
+    Account {
+        /// Account.
+        #[arg(value_parser = parse_account)]
+        account: AccountSid,
+        /// The account's name again, instead of typing it.
+        #[arg(long, value_name = "ACCOUNT")]
+        confirm: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Records {
+    /// Account.
+    #[arg(value_parser = parse_account)]
+    account: AccountSid,
+    /// call or message.
+    #[arg(long)]
+    class: String,
+    /// The records.
+    #[arg(required = true, value_parser = parse_sid)]
+    sids: Vec<Sid>,
+    /// The account's name, instead of typing it.
+    #[arg(long, value_name = "ACCOUNT")]
+    confirm: Option<String>,
+}
+
+impl Delete {
+    pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
+        match self {
+            Self::Recording { account, sid, confirm } => {
+                let vault = site.open_vault_of(&account).await?;
+                let view = vault
+                    .get_recording(&account, sid, callvault_app::core::Reader::Compliance)
+                    .await?;
+                let what = format!("Deletes recording {sid} of {} ({}).", view.at, show_bytes(view.bytes));
+                out.confirm(&sid.to_string(), confirm.as_deref(), &what)?;
+                let entries = vault.delete_recordings(&account, &[sid], Cause::Request).await?;
+                finish(&vault, out, &account, 1, &entries).await
+            }
+            Self::Records(records) => records.run(site, out).await,
+            Self::Account { account, confirm } => {
+                let vault = site.open_vault_of(&account).await?;
+                let mut total = 0;
+                let mut parts = Vec::new();
+                for class in [Class::Call, Class::Message, Class::Recording] {
+                    let (records, bytes) = vault.usage(&account, class).await?;
+                    total += records;
+                    parts.push(format!("{} {class}s ({})", show_count(records), show_bytes(bytes)));
+                }
+                let what = format!(
+                    "Deletes account {account} with {}. Export first what is still needed.",
+                    parts.join(", ")
+                );
+                out.confirm(account.as_str(), confirm.as_deref(), &what)?;
+                let entries = vault.close_account(&account).await?;
+                finish(&vault, out, &account, total, &entries).await
+            }
+        }
+    }
+}
+
+impl Records {
+    async fn run(self, site: &Site, out: &Output) -> Done {
+        let class = match self.class.parse() {
+            Ok(class @ (Class::Call | Class::Message)) => class,
+            _ => return Err(CliError::Usage("--class: expected call or message".to_owned())),
+        };
+        let vault = site.open_vault_of(&self.account).await?;
+        let what = format!("Deletes {} {class} records as put in by mistake.", self.sids.len());
+        out.confirm(self.account.as_str(), self.confirm.as_deref(), &what)?;
+        let entries = vault
+            .erase_records(&self.account, class, &self.sids, Cause::IngestError)
+            .await?;
+        finish(&vault, out, &self.account, self.sids.len() as u64, &entries).await
+    }
+}
+
+async fn finish(vault: &Vault, out: &Output, account: &AccountSid, records: u64, entries: &[u64]) -> Done {
+    // The deletion stands even if the log cannot be published now; the next tick does it.
+    let published = vault.publish().await.is_ok();
+    out.show(
+        &json!({ "account": account, "records": records, "log_entries": entries, "published": published }),
+        || {
+            let mut text = format!("deleted: {} records are unreadable now\n", show_count(records));
+            for entry in entries {
+                text += &format!("certificate: callvault certificate {account} {entry}\n");
+            }
+            text
+        },
+    )
+}

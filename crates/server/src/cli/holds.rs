@@ -1,0 +1,135 @@
+//! `holds`.
+
+use callvault_app::core::{AccountSid, HoldId, TimeUs};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{CliError, Done, Output, parse_account, parse_time};
+use crate::{
+    api::holds::{
+        body::{HoldBody, ScopeBody},
+        create::{NewHold, read_scope},
+    },
+    site::Site,
+};
+
+#[derive(Subcommand)]
+pub(super) enum Holds {
+    /// List an account's holds, lifted ones included.
+    List {
+        /// Account.
+        #[arg(value_parser = parse_account)]
+        account: AccountSid,
+    },
+    /// Place a hold on records, on a number, or on a span of time.
+    Place(Place),
+    /// Lift a hold; what it alone kept is unreadable at once.
+    Lift {
+        /// Account.
+        #[arg(value_parser = parse_account)]
+        account: AccountSid,
+        /// Identifier of the hold.
+        hold: String,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Place {
+    /// Account.
+    #[arg(value_parser = parse_account)]
+    account: AccountSid,
+    /// A record; may be repeated. A call's SID also covers its recordings.
+    #[arg(long)]
+    sid: Vec<String>,
+    /// Every record with this number.
+    #[arg(long)]
+    number: Option<String>,
+    /// Every record from this moment on.
+    #[arg(long, value_parser = parse_time)]
+    from: Option<TimeUs>,
+    /// Up to, not including.
+    #[arg(long, value_parser = parse_time)]
+    to: Option<TimeUs>,
+    /// Of this class only, with --from and --to.
+    #[arg(long)]
+    class: Option<String>,
+    /// The matter it serves.
+    #[arg(long)]
+    matter: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+    /// When it is to be looked at again.
+    #[arg(long, value_parser = parse_time)]
+    review_at: TimeUs,
+}
+
+fn show_scope(scope: &ScopeBody) -> String {
+    match scope {
+        ScopeBody::Records { sids } => format!("{} records", sids.len()),
+        ScopeBody::Number { number_hash } => format!("number with hash {number_hash}"),
+        ScopeBody::Span { class, from, to } => format!("{} from {from} to {to}", class.unwrap_or("everything")),
+    }
+}
+
+impl Holds {
+    pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
+        match self {
+            Self::List { account } => {
+                let views = site.open_vault_of(&account).await?.list_holds(&account).await?;
+                let holds: Vec<_> = views.iter().map(HoldBody::from).collect();
+                out.show(&json!({ "holds": holds }), || {
+                    if holds.is_empty() {
+                        return "no holds".to_owned();
+                    }
+                    holds
+                        .iter()
+                        .map(|hold| {
+                            let state = match &hold.lifted_at {
+                                Some(at) => format!("lifted {at}"),
+                                None => format!("in force, review {}", hold.review_at),
+                            };
+                            format!(
+                                "{}  {state}\n  {}: {}\n  {}\n",
+                                hold.id,
+                                hold.matter,
+                                hold.reason,
+                                show_scope(&hold.scope)
+                            )
+                        })
+                        .collect()
+                })
+            }
+            Self::Place(place) => place.run(site, out).await,
+            Self::Lift { account, hold } => {
+                let id: HoldId = hold
+                    .parse()
+                    .map_err(|_| CliError::Refused("no such hold in force".to_owned()))?;
+                site.open_vault_of(&account).await?.lift_hold(&account, id).await?;
+                out.show(&json!({ "lifted": hold }), || format!("hold {hold} lifted"))
+            }
+        }
+    }
+}
+
+impl Place {
+    async fn run(self, site: &Site, out: &Output) -> Done {
+        let vault = site.open_vault_of(&self.account).await?;
+        let new = NewHold {
+            sids: (!self.sid.is_empty()).then_some(self.sid),
+            number: self.number,
+            from: self.from.map(|at| at.to_string()),
+            to: self.to.map(|at| at.to_string()),
+            class: self.class,
+            matter: self.matter,
+            reason: self.reason,
+            review_at: self.review_at.to_string(),
+        };
+        let account = vault.get_account(&self.account).await?;
+        let scope = read_scope(&account, &new).map_err(|problem| CliError::Refused(problem.detail))?;
+        let id = vault
+            .place_hold(&self.account, scope, &new.matter, &new.reason, self.review_at)
+            .await?;
+        out.show(&json!({ "hold": id.to_string() }), || format!("hold {id} placed"))
+    }
+}

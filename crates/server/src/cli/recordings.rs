@@ -1,0 +1,275 @@
+//! `import recordings`: WAV and MP3 files, matched to their calls by file name.
+
+use std::{
+    collections::HashMap,
+    io::Cursor,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use callvault_app::{
+    Account, Vault, VaultError,
+    audio::{match_recording, probe},
+    core::{
+        AccountSid, Class, Number, Reader, Record, Sid, TimeUs,
+        record::{Consent, RecordingMeta},
+    },
+    read::Query,
+    recording::NewRecording,
+    store::StoreError,
+};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{CliError, Done, Output, output::show_count, parse_account};
+use crate::{api::recordings::create::recording_sid, site::Site};
+
+/// How far a call may lie from what its recording's file says of time.
+const AROUND_DAYS: i64 = 2;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ConsentName {
+    Announced,
+    Accepted,
+    Contract,
+    Attested,
+}
+
+/// Arguments of `import recordings`.
+#[derive(Args)]
+pub(super) struct Recordings {
+    /// Account.
+    #[arg(value_parser = parse_account)]
+    account: AccountSid,
+    /// Files, or folders of them.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// The consent decision of all of them.
+    #[arg(long)]
+    consent: ConsentName,
+    /// Version of the terms, for `contract`.
+    #[arg(long, required_if_eq("consent", "contract"))]
+    version: Option<String>,
+    /// Who attests, for `attested`.
+    #[arg(long, required_if_eq("consent", "attested"))]
+    by: Option<String>,
+}
+
+/// A call that a recording belongs to.
+#[derive(Clone)]
+struct Match {
+    sid: Sid,
+    at: TimeUs,
+    parties: [Number; 2],
+}
+
+impl Recordings {
+    pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
+        let consent = self.consent();
+        let vault = site.open_vault_of(&self.account).await?;
+        let account = vault.get_account(&self.account).await?;
+        let mut files = Vec::new();
+        for path in &self.paths {
+            collect(path, &mut files)?;
+        }
+        files.sort();
+        let calls = find_calls(&vault, &account, &files).await?;
+        let bar = out.count_bar(files.len() as u64, "importing");
+        let (mut stored, mut known) = (0_u64, 0_u64);
+        let mut rejects = Vec::new();
+        for file in &files {
+            match import_one(&vault, &account, file, &calls, &consent).await? {
+                Outcome::New => stored += 1,
+                Outcome::Known => known += 1,
+                Outcome::Rejected(code, reason) => {
+                    out.say(&format!("{}: {reason} ({code})", file.display()))?;
+                    rejects.push(json!({ "file": file, "code": code, "reason": reason }));
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let rejected = rejects.len() as u64;
+        out.show(
+            &json!({ "stored": stored, "known": known, "rejected": rejected, "rejects": rejects }),
+            || {
+                let (stored, known, rejected) = (show_count(stored), show_count(known), show_count(rejected));
+                format!("{stored} stored, {known} known, {rejected} refused")
+            },
+        )?;
+        if rejected > 0 {
+            return Err(CliError::Refused(format!(
+                "{rejected} files were refused; the others are stored"
+            )));
+        }
+        Ok(())
+    }
+
+    fn consent(&self) -> Consent {
+        match self.consent {
+            ConsentName::Announced => Consent::Announced,
+            ConsentName::Accepted => Consent::Accepted,
+            ConsentName::Contract => Consent::Contract {
+                version: self.version.clone().unwrap_or_default(),
+            },
+            ConsentName::Attested => Consent::Attested {
+                by: self.by.clone().unwrap_or_default(),
+            },
+        }
+    }
+}
+
+enum Outcome {
+    New,
+    Known,
+    Rejected(&'static str, String),
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Done {
+    let failed = |error| CliError::file(&path.display().to_string(), &error);
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let audio = path
+            .extension()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("wav") || kind.eq_ignore_ascii_case("mp3"));
+        if audio || path.is_dir() {
+            collect(&path, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What a file says of its call's time: the seconds that an Asterisk unique id begins with, else when it was written.
+fn hint(file: &Path, id: &str) -> Option<TimeUs> {
+    let seconds = id
+        .split('.')
+        .next()
+        .and_then(|text| text.parse::<i64>().ok())
+        .filter(|seconds| *seconds > 600_000_000);
+    let written = || {
+        let time = std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()?;
+        i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+    };
+    seconds
+        .or_else(written)
+        .map(|seconds| TimeUs(seconds.saturating_mul(1_000_000)))
+}
+
+/// The calls that the files' names mean, by the id in the name.
+async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Result<HashMap<String, Match>, CliError> {
+    let mut found = HashMap::new();
+    let mut wanted: HashMap<String, TimeUs> = HashMap::new();
+    for file in files {
+        let name = name_of(file);
+        let Some(id) = match_recording(&name) else { continue };
+        match id.parse::<Sid>() {
+            Ok(sid) => match vault
+                .get_record(&account.sid, Class::Call, sid, Reader::Compliance)
+                .await
+            {
+                Ok(record) => _ = found.insert(id.to_owned(), match_of(&record)),
+                Err(VaultError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(_) => _ = hint(file, id).map(|at| wanted.insert(id.to_owned(), at)),
+        }
+    }
+    let (Some(first), Some(last)) = (wanted.values().min(), wanted.values().max()) else {
+        return Ok(found);
+    };
+    let is_wanted = |record: &Record| match record {
+        Record::Call(call) => call
+            .source_id
+            .as_ref()
+            .is_some_and(|id| wanted.contains_key(id.as_str())),
+        Record::Message(_) => false,
+    };
+    let mut query = Query {
+        from: Some(first.plus_days(-AROUND_DAYS)),
+        to: Some(last.plus_days(AROUND_DAYS)),
+        filter: Some(&is_wanted),
+        limit: callvault_app::read::MAX_PAGE,
+        ..Query::default()
+    };
+    loop {
+        let page = vault
+            .list_records_of(account, Class::Call, &query, Reader::Compliance)
+            .await?;
+        for record in &page.records {
+            if let Record::Call(call) = record
+                && let Some(id) = &call.source_id
+            {
+                found.insert(id.to_string(), match_of(record));
+            }
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn match_of(record: &Record) -> Match {
+    Match {
+        sid: record.sid(),
+        at: record.at(),
+        parties: record.parties().map(Clone::clone),
+    }
+}
+
+async fn import_one(
+    vault: &Vault,
+    account: &Account,
+    file: &Path,
+    calls: &HashMap<String, Match>,
+    consent: &Consent,
+) -> Result<Outcome, CliError> {
+    let name = name_of(file);
+    let call = match_recording(&name).and_then(|id| calls.get(id));
+    let Some(Match {
+        sid: call_sid,
+        at,
+        parties,
+    }) = call.cloned()
+    else {
+        return Ok(Outcome::Rejected(
+            "no-call",
+            "no call of the vault belongs to this file name".to_owned(),
+        ));
+    };
+    let audio = std::fs::read(file).map_err(|error| CliError::file("recording", &error))?;
+    let info = match probe(Cursor::new(&audio), audio.len() as u64, &name) {
+        Ok(info) => info,
+        Err(error) => return Ok(Outcome::Rejected(error.code(), error.to_string())),
+    };
+    let meta = RecordingMeta {
+        parties,
+        format: info.format,
+        channels: info.channels,
+        sample_rate_hz: info.sample_rate_hz,
+        duration_ms: info.duration_ms,
+        consent: consent.clone(),
+        file_name: Some(name),
+    };
+    let sid = recording_sid(account, Some(call_sid), at, &audio);
+    let new = NewRecording {
+        sid,
+        call_sid: Some(call_sid),
+        at,
+        meta,
+    };
+    match vault.put_recording(&account.sid, new, &audio).await {
+        Ok(_) => Ok(Outcome::New),
+        Err(VaultError::Store(StoreError::Conflict { .. })) => Ok(Outcome::Known),
+        Err(VaultError::Refused(refusal)) => Ok(Outcome::Rejected(refusal.code, refusal.reason)),
+        Err(error) => Err(error.into()),
+    }
+}

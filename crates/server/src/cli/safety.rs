@@ -1,0 +1,135 @@
+//! `backup`, `restore` and `doctor`.
+
+use std::path::PathBuf;
+
+use callvault_app::{assembly::open_objects, backup::restore, core::TimeUs, doctor::Severity};
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    CliError, Done, Output,
+    output::{show_bytes, show_count},
+};
+use crate::site::{Site, SiteError};
+
+/// Arguments of `backup`.
+#[derive(Args)]
+pub(super) struct Backup {
+    /// Region.
+    #[arg(long)]
+    region: String,
+    /// A new folder.
+    folder: PathBuf,
+}
+
+/// Arguments of `restore`.
+#[derive(Args)]
+pub(super) struct Restore {
+    /// Region.
+    #[arg(long)]
+    region: String,
+    /// The backup's folder.
+    folder: PathBuf,
+    /// Where the newest log is (file:FOLDER or s3://...), when the region's object store is lost.
+    #[arg(long)]
+    log: Option<String>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args)]
+pub(super) struct Doctor {
+    /// Only this region.
+    #[arg(long)]
+    region: Option<String>,
+}
+
+fn objects_address(folder: &std::path::Path) -> String {
+    format!("file:{}", folder.join("objects").display())
+}
+
+impl Backup {
+    pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
+        let vault = site.open_vault(&self.region).await?;
+        std::fs::create_dir_all(&self.folder).map_err(|error| CliError::file("backup folder", &error))?;
+        let to = open_objects(&objects_address(&self.folder), &Default::default()).await?;
+        let bar = out.count_bar(0, "backing up");
+        let manifest = vault
+            .backup(&self.folder, to.as_ref(), &mut |objects| {
+                bar.set_length(objects);
+                bar.set_position(objects);
+            })
+            .await?;
+        bar.finish_and_clear();
+        let until = manifest.restorable_until;
+        let value = json!({
+            "folder": self.folder, "region": manifest.region, "objects": manifest.objects, "bytes": manifest.bytes,
+            "log_size": manifest.log_size, "taken_at": show(manifest.taken_at), "restorable_until": show(until),
+        });
+        out.show(&value, || {
+            let (objects, bytes) = (show_count(manifest.objects), show_bytes(manifest.bytes));
+            format!("backed up: {objects} objects, {bytes}\nrestorable until {until}; its keys end after that")
+        })
+    }
+}
+
+fn show(at: TimeUs) -> String {
+    at.to_string()
+}
+
+impl Restore {
+    pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
+        let parts = site.open_parts(&self.region).await?;
+        let secrets = site.get_here(&self.region)?.stores.secrets.clone();
+        let from = open_objects(&objects_address(&self.folder), &secrets).await?;
+        let log = match &self.log {
+            Some(address) => open_objects(address, &secrets).await?,
+            None => parts.objects.clone(),
+        };
+        let (vault, report) = restore(&self.folder, from.as_ref(), log.as_ref(), parts).await?;
+        // The directory is not part of a region; what it lost of this one is in the catalog.
+        for account in vault.list_accounts().await? {
+            if site.directory.find(&account).map_err(SiteError::from)?.is_none() {
+                site.directory.add(&account, &self.region).map_err(SiteError::from)?;
+            }
+        }
+        out.show(&report, || {
+            format!(
+                "restored: {} objects copied back\n{} log entries since the backup were replayed: {} keys destroyed \
+                 again, {} records hidden again\n{} keys are past their epoch",
+                report.objects, report.replayed, report.destroyed_again, report.erased_again, report.dead_keys
+            )
+        })
+    }
+}
+
+impl Doctor {
+    pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
+        let mut all = Vec::new();
+        let mut lines = String::new();
+        let mut alarms = 0;
+        for (region, _) in site.regions_here() {
+            if self.region.as_ref().is_some_and(|only| *only != region.name) {
+                continue;
+            }
+            let findings = site.open_vault(&region.name).await?.doctor().await?;
+            for finding in &findings {
+                let mark = match finding.severity {
+                    Severity::Good => "ok     ",
+                    Severity::Warning => "warning",
+                    Severity::Alarm => "ALARM  ",
+                };
+                alarms += usize::from(finding.severity == Severity::Alarm);
+                lines += &format!("{:6} {mark} {}: {}\n", region.name, finding.check, finding.message);
+            }
+            all.push(json!({ "region": region.name, "findings": findings }));
+        }
+        if let Some(only) = self.region.as_ref().filter(|_| all.is_empty()) {
+            site.get_here(only)?;
+        }
+        out.show(&json!({ "alarms": alarms, "regions": all }), || lines)?;
+        if alarms > 0 {
+            return Err(CliError::Refused(format!("{alarms} things are not as they should be")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,389 @@
+//! The configuration: `callvault.toml`, and the environment for secrets.
+//!
+//! ```toml
+//! data_dir = "/var/lib/callvault"     # everything that is not named otherwise lives here
+//! metrics = true                      # serve GET /metrics
+//!
+//! [regions.in]
+//! url = "https://vault.example.in"
+//! listen = "0.0.0.0:8443"
+//! catalog = "postgres://callvault@db.internal/vault_in"
+//! objects = "s3://vault-in/data?endpoint=https://s3.ap-south-1.amazonaws.com&region=ap-south-1"
+//! keys = "file:/etc/callvault/in.keys"
+//! passphrase_file = "/etc/callvault/in.passphrase"
+//! tls_cert = "/etc/callvault/tls.crt"
+//! tls_key = "/etc/callvault/tls.key"
+//!
+//! [regions.sg]
+//! url = "https://vault.example.sg"
+//! elsewhere = true                    # served by another machine; known so that requests are sent there
+//! ```
+//!
+//! Without a file there are two regions, `in` and `sg`, with everything embedded in the data folder.
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use callvault_app::assembly::{RegionConfig, Secrets};
+use serde::Deserialize;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Why a configuration is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has an unknown or missing key.
+    #[error("{path}: {reason}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        reason: String,
+    },
+    /// A value is wrong.
+    #[error("{key}: {reason}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+}
+
+/// A configuration with every default filled in.
+#[derive(Clone)]
+pub struct Config {
+    /// Where what has no address of its own lives.
+    pub data_dir: PathBuf,
+    /// Whether `GET /metrics` is served.
+    pub metrics: bool,
+    /// Regions, in order of name.
+    pub regions: Vec<Region>,
+}
+
+/// A region.
+#[derive(Clone)]
+pub struct Region {
+    /// Name.
+    pub name: String,
+    /// The address of its door, for clients.
+    pub url: Url,
+    /// How it is served, unless it is elsewhere.
+    pub here: Option<Here>,
+}
+
+/// A region that this machine serves.
+#[derive(Clone)]
+pub struct Here {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Its parts.
+    pub stores: RegionConfig,
+    /// Certificate chain and key in PEM; a self-signed one is made when there is none.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Where its own files live.
+    pub folder: PathBuf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    data_dir: Option<PathBuf>,
+    #[serde(default)]
+    metrics: bool,
+    #[serde(default)]
+    regions: BTreeMap<String, RegionFile>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RegionFile {
+    url: Option<String>,
+    #[serde(default)]
+    elsewhere: bool,
+    listen: Option<SocketAddr>,
+    catalog: Option<String>,
+    objects: Option<String>,
+    keys: Option<String>,
+    passphrase_file: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+}
+
+/// Reads environment variables; a function, so that tests need not change the process's own.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+impl Config {
+    /// Reads the configuration file, or takes the defaults where there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names file and key.
+    pub fn load(file: Option<&Path>, env: Environment<'_>) -> Result<Self, ConfigError> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+                path: path.to_owned(),
+                source,
+            })?,
+            None => match std::fs::read_to_string("callvault.toml") {
+                Ok(text) => text,
+                Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+                Err(source) => {
+                    return Err(ConfigError::File {
+                        path: "callvault.toml".into(),
+                        source,
+                    });
+                }
+            },
+        };
+        Self::parse(&text, file.unwrap_or(Path::new("callvault.toml")), env)
+    }
+
+    /// Reads a configuration's text.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
+        let parsed: ConfigFile = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let data_dir = parsed.data_dir.unwrap_or_else(|| default_data_dir(env));
+        let mut regions = parsed.regions;
+        if regions.is_empty() {
+            regions = ["in", "sg"].map(|name| (name.to_owned(), RegionFile::default())).into();
+        }
+        let regions = regions
+            .into_iter()
+            .zip(8443_u16..)
+            .map(|((name, file), port)| resolve(name, file, port, &data_dir, env))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            data_dir,
+            metrics: parsed.metrics,
+            regions,
+        })
+    }
+
+    /// The region of this name.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] when there is none.
+    pub fn get_region(&self, name: &str) -> Result<&Region, ConfigError> {
+        self.regions.iter().find(|region| region.name == name).ok_or_else(|| {
+            let known: Vec<_> = self.regions.iter().map(|region| region.name.as_str()).collect();
+            value("region", format!("no region {name}; there are: {}", known.join(", ")))
+        })
+    }
+
+    /// The file of the directory account -> region.
+    #[must_use]
+    pub fn directory_file(&self) -> PathBuf {
+        self.data_dir.join("directory")
+    }
+}
+
+fn value(key: impl Into<String>, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Value {
+        key: key.into(),
+        reason: reason.into(),
+    }
+}
+
+/// `$XDG_DATA_HOME/callvault`, or `~/.local/share/callvault` (XDG Base Directory Specification 0.8), or a folder here.
+fn default_data_dir(env: Environment<'_>) -> PathBuf {
+    let xdg = env("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || env("HOME").map(|home| Path::new(&home).join(".local/share"));
+    xdg.or_else(home)
+        .map_or_else(|| PathBuf::from("callvault-data"), |base| base.join("callvault"))
+}
+
+fn resolve(
+    name: String,
+    file: RegionFile,
+    port: u16,
+    data_dir: &Path,
+    env: Environment<'_>,
+) -> Result<Region, ConfigError> {
+    let key = |part: &str| format!("regions.{name}.{part}");
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        return Err(value(
+            format!("regions.{name}"),
+            "a region's name has the characters a-z, 0-9 and -",
+        ));
+    }
+    let url = file.url.map(|text| {
+        text.parse::<Url>()
+            .map_err(|_| value(key("url"), "expected https://HOST"))
+    });
+    let url = url.transpose()?;
+    if file.elsewhere {
+        let url = url.ok_or_else(|| value(key("url"), "a region elsewhere needs the address of its door"))?;
+        return Ok(Region { name, url, here: None });
+    }
+    let listen = file.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+    let url = match url {
+        Some(url) if url.scheme() == "https" => url,
+        Some(_) => {
+            return Err(value(
+                key("url"),
+                "must begin with https://; plain HTTP never serves data",
+            ));
+        }
+        None => format!("https://{listen}")
+            .parse()
+            .map_err(|_| value(key("url"), "set the address of the door"))?,
+    };
+    let tls = match (file.tls_cert, file.tls_key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(value(key("tls_cert"), "tls_cert and tls_key come together")),
+    };
+    let folder = data_dir.join(&name);
+    let in_folder = |kind: &str, part: &str| format!("{kind}:{}", folder.join(part).display());
+    let secrets = read_secrets(&name, file.passphrase_file, &folder, env)?;
+    let stores = RegionConfig {
+        region: name.clone(),
+        catalog: file.catalog.unwrap_or_else(|| in_folder("sqlite", "catalog.sqlite")),
+        objects: file.objects.unwrap_or_else(|| in_folder("file", "objects")),
+        keys: file.keys.unwrap_or_else(|| in_folder("file", "keys")),
+        secrets,
+        worker: format!(
+            "{}-{}",
+            env("HOSTNAME").unwrap_or_else(|| "host".to_owned()),
+            std::process::id()
+        ),
+    };
+    Ok(Region {
+        name,
+        url,
+        here: Some(Here {
+            listen,
+            stores,
+            tls,
+            folder,
+        }),
+    })
+}
+
+/// `CALLVAULT_IN_PASSPHRASE` for region `in`, else `CALLVAULT_PASSPHRASE`; so for every secret.
+fn read_secrets(
+    region: &str,
+    passphrase_file: Option<PathBuf>,
+    folder: &Path,
+    env: Environment<'_>,
+) -> Result<Secrets, ConfigError> {
+    let prefix = region.to_ascii_uppercase().replace('-', "_");
+    let find = |name: &str| env(&format!("CALLVAULT_{prefix}_{name}")).or_else(|| env(&format!("CALLVAULT_{name}")));
+    let mut passphrase = find("PASSPHRASE").map(Zeroizing::new);
+    if passphrase.is_none() {
+        let (path, wanted) = match passphrase_file {
+            Some(path) => (path, true),
+            None => (folder.join("passphrase"), false),
+        };
+        passphrase = read_passphrase(&path, wanted)?;
+    }
+    Ok(Secrets {
+        passphrase,
+        pin: find("PKCS11_PIN").map(Zeroizing::new),
+        s3_access_key: find("S3_ACCESS_KEY"),
+        s3_secret_key: find("S3_SECRET_KEY").map(Zeroizing::new),
+    })
+}
+
+fn read_passphrase(path: &Path, wanted: bool) -> Result<Option<Zeroizing<String>>, ConfigError> {
+    let failed = |source| ConfigError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mode = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.permissions().mode(),
+        Err(error) if error.kind() == ErrorKind::NotFound && !wanted => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    if mode & 0o077 != 0 {
+        return Err(value(
+            "passphrase_file",
+            "others than its owner may read it; set its mode to 0600",
+        ));
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
+    Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("callvault.toml"), &|name| match name {
+            "HOME" => Some("/home/op".to_owned()),
+            "CALLVAULT_PASSPHRASE" => Some("general".to_owned()),
+            "CALLVAULT_SG_PASSPHRASE" => Some("special".to_owned()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn without_a_file_two_regions_live_in_the_data_folder() {
+        let config = parse("").expect("defaults");
+        let names: Vec<_> = config.regions.iter().map(|region| region.name.as_str()).collect();
+        assert_eq!(names, ["in", "sg"]);
+        assert_eq!(config.data_dir, Path::new("/home/op/.local/share/callvault"));
+        let sg = config.get_region("sg").expect("sg").here.clone().expect("here");
+        assert_eq!(sg.listen.port(), 8444);
+        assert_eq!(
+            sg.stores.catalog,
+            "sqlite:/home/op/.local/share/callvault/sg/catalog.sqlite"
+        );
+        assert_eq!(sg.stores.secrets.passphrase.expect("a passphrase").as_str(), "special");
+    }
+
+    #[test]
+    fn wrong_configurations_name_the_key() {
+        for (text, part) in [
+            ("[regions.in]\nurl = \"http://plain\"", "regions.in.url"),
+            ("[regions.in]\ntls_cert = \"a\"", "regions.in.tls_cert"),
+            ("[regions.sg]\nelsewhere = true", "regions.sg.url"),
+            ("[regions.\"a b\"]", "regions.a b"),
+            ("colour = 1", "unknown field"),
+            ("[regions.in]\npassphrase_file = \"/nonexistent/pass\"", ""),
+        ] {
+            let result = Config::parse(text, Path::new("callvault.toml"), &|_| None);
+            let error = result.err().expect(text).to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pass");
+        std::fs::write(&path, "secret\n").expect("write");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("mode");
+        assert!(read_passphrase(&path, true).is_err());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mode");
+        assert_eq!(
+            read_passphrase(&path, true).expect("read").expect("there").as_str(),
+            "secret"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! A region's door: what every handler works with, and who may come in.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::{StatusCode, header, request::Parts},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use callvault_app::{
+    Vault,
+    account::Role,
+    core::{AccountSid, Reader},
+};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::{
+    api::layers::FullPath,
+    batch::Batcher,
+    directory::Directory,
+    metrics::Metrics,
+    problem::{Answer, Problem},
+};
+
+/// A region being served.
+pub struct Door {
+    /// The region.
+    pub vault: Arc<Vault>,
+    /// Where every account lives.
+    pub directory: Arc<Directory>,
+    /// The doors of all regions, by region.
+    pub doors: Arc<BTreeMap<String, Url>>,
+    /// Takes single records in.
+    pub batcher: Batcher,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Whether the counts are served.
+    pub serves_metrics: bool,
+}
+
+/// A caller who may act for the account in the path.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The account.
+    pub account: AccountSid,
+    /// What the token may do.
+    pub role: Role,
+}
+
+impl Caller {
+    /// What the caller may read.
+    #[must_use]
+    pub const fn reader(&self) -> Reader {
+        self.role.reader()
+    }
+
+    /// Refuses whoever is not of the compliance role.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn check_compliance(&self) -> Answer<()> {
+        match self.role {
+            Role::Compliance => Ok(()),
+            Role::Developer => Err(Problem::wrong_role("compliance")),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Door>> for Caller {
+    type Rejection = Problem;
+
+    /// Who is at the wrong region's door is sent to the right one before credentials are looked at: they are not known
+    /// here. A token of another account learns nothing about this one.
+    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Answer<Self> {
+        let params = RawPathParams::from_request_parts(parts, door)
+            .await
+            .map_err(|_| Problem::not_found("account"))?;
+        let account = params
+            .iter()
+            .find(|(name, _)| *name == "account")
+            .map(|(_, value)| value.parse::<AccountSid>());
+        let account = account.and_then(Result::ok);
+        if let Some(account) = &account {
+            door.check_region(account, parts)?;
+        }
+        let (key, secret) = find_credentials(parts).ok_or_else(Problem::unauthorized)?;
+        let found = door
+            .vault
+            .find_caller(&key, &secret)
+            .await?
+            .ok_or_else(Problem::unauthorized)?;
+        match account {
+            Some(account) if account == found.account => {
+                tracing::Span::current().record("account", tracing::field::display(&account));
+                Ok(Self {
+                    account,
+                    role: found.role,
+                })
+            }
+            _ => Err(Problem::not_found("account")),
+        }
+    }
+}
+
+impl Door {
+    fn check_region(&self, account: &AccountSid, parts: &Parts) -> Answer<()> {
+        let region = self.directory.find(account).map_err(|error| {
+            tracing::error!(%error, "directory unreadable");
+            Problem::internal()
+        })?;
+        let Some(region) = region.filter(|region| region != self.vault.region()) else {
+            return Ok(());
+        };
+        let Some(door) = self.doors.get(&region) else {
+            tracing::error!(region, "the directory names a region that is not configured");
+            return Err(Problem::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "wrong-region",
+                "This account's data is elsewhere.",
+            ));
+        };
+        let path = parts.extensions.get::<FullPath>().map_or("", |path| path.0.as_str());
+        let place = format!("{}{path}", door.as_str().trim_end_matches('/'));
+        Err(Problem::misdirected(&region, &place))
+    }
+}
+
+/// The Basic credentials (RFC 7617), if there are well-formed ones.
+fn find_credentials(parts: &Parts) -> Option<(String, Zeroizing<String>)> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
+    let (key, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some((key.to_owned(), Zeroizing::new(secret.to_owned())))
+}

@@ -1,0 +1,16 @@
+//! The doors of Callvault: HTTP API and command line. What they do is done by `callvault_app`.
+
+pub mod api;
+pub mod batch;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod directory;
+pub mod door;
+pub mod metrics;
+pub mod problem;
+pub mod serve;
+pub mod site;
+pub mod tls;
+pub mod work;

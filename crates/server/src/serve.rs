@@ -1,0 +1,166 @@
+//! Listening: HTTPS and nothing else.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use tower::{Layer, util::MapRequestLayer};
+
+use crate::{
+    api::{self, layers::lower_path},
+    batch::Batcher,
+    door::Door,
+    metrics::Metrics,
+    site::{Site, SiteError},
+    tls::{self, TlsError},
+    work,
+};
+
+/// How long open requests may go on after the order to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a peer may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A region cannot be opened.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address is taken, or not this machine's.
+    #[error("{address}: {source}")]
+    Listen {
+        /// Address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No region is served here.
+    #[error("every region of the configuration is elsewhere; nothing to serve")]
+    Nothing,
+}
+
+/// A door that is open.
+pub struct OpenDoor {
+    /// Its region.
+    pub region: String,
+    /// Where it listens; the true port when 0 was asked for.
+    pub address: SocketAddr,
+    /// SHA-256 of its certificate.
+    pub fingerprint: String,
+    /// Its certificate in PEM.
+    pub cert_file: std::path::PathBuf,
+    /// Whether the certificate was made here.
+    pub self_signed: bool,
+    /// What it works with.
+    pub door: Arc<Door>,
+}
+
+/// Doors that are open, and how to close them.
+pub struct Serving {
+    /// The doors, one a region.
+    pub doors: Vec<OpenDoor>,
+    handle: Handle<SocketAddr>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+/// Opens the door of every region that is here. With `works`, also does what is due.
+///
+/// # Errors
+/// [`ServeError`]; then nothing is served.
+pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
+    let handle = Handle::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut doors = Vec::new();
+    let places = Arc::new(site.doors());
+    for (region, here) in site.regions_here() {
+        let vault = site.open_vault(&region.name).await?;
+        let identity = tls::open_identity(region, here)?;
+        let door = Arc::new(Door {
+            vault: Arc::clone(&vault),
+            directory: Arc::clone(&site.directory),
+            doors: Arc::clone(&places),
+            batcher: Batcher::start(Arc::clone(&vault)),
+            metrics: Metrics::default(),
+            serves_metrics: site.config.metrics,
+        });
+        let failed = |source| ServeError::Listen {
+            address: here.listen,
+            source,
+        };
+        let listener = std::net::TcpListener::bind(here.listen).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        // The outer router only turns the connection's body into the inner one's.
+        let lowered = MapRequestLayer::new(lower_path::<Body>).layer(api::router(Arc::clone(&door)));
+        let app = Router::new().fallback_service(lowered);
+        let acceptor =
+            axum_server::tls_rustls::RustlsAcceptor::new(RustlsConfig::from_config(Arc::clone(&identity.config)))
+                .handshake_timeout(HANDSHAKE);
+        let server = axum_server::from_tcp(listener)
+            .map_err(failed)?
+            .acceptor(acceptor)
+            .handle(handle.clone());
+        tasks.spawn(async move {
+            if let Err(error) = server.serve(app.into_make_service()).await {
+                tracing::error!(%error, "listener ended");
+            }
+        });
+        if works {
+            let (vault, door) = (Arc::clone(&vault), Arc::clone(&door));
+            // The loop ends with the process; every step of it is a transaction.
+            tasks.spawn(async move { work::run(vault, Some(door)).await });
+        }
+        doors.push(OpenDoor {
+            region: region.name.clone(),
+            address,
+            fingerprint: identity.fingerprint,
+            cert_file: identity.cert_file,
+            self_signed: identity.self_signed,
+            door,
+        });
+    }
+    if doors.is_empty() {
+        return Err(ServeError::Nothing);
+    }
+    Ok(Serving { doors, handle, tasks })
+}
+
+impl Serving {
+    /// Serves until the process is told to stop, then lets open requests end.
+    pub async fn until_told(self) {
+        told_to_stop().await;
+        self.close().await;
+    }
+
+    /// Stops listening and lets open requests end.
+    pub async fn close(mut self) {
+        self.handle.graceful_shutdown(Some(GRACE));
+        let doors = self.doors.len();
+        // The listeners end by themselves; the working loops are dropped.
+        let ended = async {
+            for _ in 0..doors {
+                let _ = self.tasks.join_next().await;
+            }
+        };
+        let _ = tokio::time::timeout(GRACE + Duration::from_secs(1), ended).await;
+        self.tasks.abort_all();
+    }
+}
+
+/// Ctrl-C or SIGTERM.
+pub async fn told_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => _ = interrupt.await,
+    }
+}

@@ -1,0 +1,173 @@
+//! The regions that this machine works with, opened as they are needed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use callvault_app::{
+    Clock, Parts, Vault, VaultError,
+    assembly::open_parts,
+    core::{AccountSid, Plan},
+};
+use url::Url;
+
+use crate::{
+    config::{Config, ConfigError, Here, Region},
+    directory::{Directory, DirectoryError},
+};
+
+/// Why something could not be done for a region or account.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory is unreadable, or knows the account already.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The vault refuses or failed.
+    #[error("region {region}: {source}")]
+    Vault {
+        /// Region.
+        region: String,
+        /// Why.
+        source: VaultError,
+    },
+    /// Nobody knows the account.
+    #[error("no such account")]
+    NoAccount,
+    /// The region is served by another machine.
+    #[error("region {0} is elsewhere; run this on its own machine")]
+    Elsewhere(String),
+}
+
+/// Configuration, directory and clock together.
+pub struct Site {
+    /// The configuration.
+    pub config: Config,
+    /// Where every account lives.
+    pub directory: Arc<Directory>,
+    clock: Arc<dyn Clock>,
+    open: Mutex<BTreeMap<String, Arc<Vault>>>,
+}
+
+impl Site {
+    /// A site. Nothing is opened but the directory.
+    ///
+    /// # Errors
+    /// [`SiteError::Directory`].
+    pub fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, SiteError> {
+        let directory = Arc::new(Directory::open(&config.directory_file())?);
+        Ok(Self {
+            config,
+            directory,
+            clock,
+            open: Mutex::default(),
+        })
+    }
+
+    /// The doors of all regions.
+    #[must_use]
+    pub fn doors(&self) -> BTreeMap<String, Url> {
+        self.config
+            .regions
+            .iter()
+            .map(|region| (region.name.clone(), region.url.clone()))
+            .collect()
+    }
+
+    /// Regions that are served here.
+    pub fn regions_here(&self) -> impl Iterator<Item = (&Region, &Here)> {
+        self.config
+            .regions
+            .iter()
+            .filter_map(|region| Some((region, region.here.as_ref()?)))
+    }
+
+    /// How a region is served here.
+    ///
+    /// # Errors
+    /// [`SiteError::Elsewhere`], or when there is none of this name.
+    pub fn get_here(&self, name: &str) -> Result<&Here, SiteError> {
+        let region = self.config.get_region(name)?;
+        region
+            .here
+            .as_ref()
+            .ok_or_else(|| SiteError::Elsewhere(name.to_owned()))
+    }
+
+    /// The parts of a region, not joined to a vault.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub async fn open_parts(&self, name: &str) -> Result<Parts, SiteError> {
+        let stores = self.get_here(name)?.stores.clone();
+        open_parts(stores, Arc::clone(&self.clock))
+            .await
+            .map_err(|source| in_region(name, source))
+    }
+
+    /// A region's vault; opened once.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub async fn open_vault(&self, name: &str) -> Result<Arc<Vault>, SiteError> {
+        let known = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
+        if let Some(vault) = known {
+            return Ok(vault);
+        }
+        let parts = self.open_parts(name).await?;
+        let vault = Arc::new(Vault::open(parts).await.map_err(|source| in_region(name, source))?);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), Arc::clone(&vault));
+        Ok(vault)
+    }
+
+    /// The vault of an account's region.
+    ///
+    /// # Errors
+    /// [`SiteError::NoAccount`] when the directory does not know it.
+    pub async fn open_vault_of(&self, account: &AccountSid) -> Result<Arc<Vault>, SiteError> {
+        let region = self.directory.find(account)?.ok_or(SiteError::NoAccount)?;
+        self.open_vault(&region).await
+    }
+
+    /// Creates an account in a region. The directory comes first: a name that stays there without an account does no
+    /// harm, and creating it again goes on.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub async fn create_account(
+        &self,
+        account: &AccountSid,
+        region: &str,
+        plan: Plan,
+        country: &str,
+    ) -> Result<(), SiteError> {
+        let vault = self.open_vault(region).await?;
+        match self.directory.add(account, region) {
+            Ok(()) => {}
+            Err(DirectoryError::Taken(known)) if known == region => {}
+            Err(error) => return Err(error.into()),
+        }
+        vault
+            .create_account(account, plan, country)
+            .await
+            .map_err(|source| in_region(region, source))
+    }
+}
+
+fn in_region(region: &str, source: VaultError) -> SiteError {
+    SiteError::Vault {
+        region: region.to_owned(),
+        source,
+    }
+}

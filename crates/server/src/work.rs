@@ -1,0 +1,47 @@
+//! The loop that does what is due.
+
+use std::{sync::Arc, time::Duration};
+
+use callvault_app::{Vault, tick::TickReport};
+
+use crate::{clock, door::Door};
+
+/// The longest pause: other processes may have made work.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The shortest pause, when something is due that another process is doing.
+const SHORTEST: Duration = Duration::from_millis(500);
+
+/// How long to wait after a tick.
+fn pause(vault: &Vault, report: &TickReport) -> Duration {
+    let Some(next) = report.next_due_at else { return LONGEST };
+    let left_us = u64::try_from(next.0.saturating_sub(vault.now().0)).unwrap_or(0);
+    Duration::from_micros(left_us).clamp(SHORTEST, LONGEST)
+}
+
+/// Ticks a region until the task is dropped.
+pub async fn run(vault: Arc<Vault>, door: Option<Arc<Door>>) {
+    loop {
+        let report = vault.tick().await;
+        note(&vault, &report);
+        if let Some(door) = &door {
+            door.metrics.count_tick(&report);
+        }
+        clock::wait(pause(&vault, &report)).await;
+    }
+}
+
+/// Logs what a tick did, if it did something.
+pub fn note(vault: &Vault, report: &TickReport) {
+    let region = vault.region();
+    for failure in &report.failures {
+        tracing::error!(region, failure, "background work failed and will be tried again");
+    }
+    for shredded in &report.shredded {
+        let (account, class, cause) = (&shredded.account, shredded.class, shredded.cause);
+        let (records, log_index) = (shredded.records, shredded.log_index);
+        tracing::info!(region, %account, %class, %cause, records, log_index, "keys destroyed");
+    }
+    if report.sealed + report.rewritten + report.purged > 0 {
+        tracing::info!(region, report.sealed, report.rewritten, report.purged, "housekeeping");
+    }
+}

@@ -1,0 +1,191 @@
+//! The main path, on every pair of stores: in, readable until their second, gone for good, with a certificate.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use callvault_app::{certificate, ingest::Taken, read::Query};
+use callvault_core::{Cause, Class, HoldScope, Plan, Reader, TimeUs};
+use callvault_testkit::world::{Pair, World, at, call, number, recording};
+use futures::TryStreamExt;
+
+async fn calls(world: &World, account: &callvault_core::AccountSid, reader: Reader) -> usize {
+    let query = Query {
+        limit: 1_000,
+        ..Query::default()
+    };
+    world
+        .vault
+        .list_records(account, Class::Call, &query, reader)
+        .await
+        .unwrap()
+        .records
+        .len()
+}
+
+#[tokio::test]
+async fn records_stay_until_their_second_and_are_gone_with_a_certificate() {
+    for pair in Pair::all() {
+        let mut world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        let first = at("2027-03-01T09:00:00Z");
+        let records: Vec<_> = (0..300)
+            .map(|n| call(first.plus_seconds(i64::from(n)), n, n % 7, 100 + n))
+            .collect();
+        let taken = world.vault.ingest(&account, &records).await.unwrap();
+        assert!(
+            taken.iter().all(|taken| matches!(taken, Taken::New { .. })),
+            "{pair:?}: {taken:?}"
+        );
+        let again = world.vault.ingest(&account, &records[..5]).await.unwrap();
+        assert!(
+            again.iter().all(|taken| matches!(taken, Taken::Known { .. })),
+            "{again:?}"
+        );
+        assert_eq!(calls(&world, &account, Reader::Account).await, 300);
+
+        // Sealed after its day, and readers see no difference.
+        let report = world.tick_at(at("2027-03-02T02:00:00Z")).await;
+        assert_eq!(report.sealed, 1, "{report:?}");
+        world.restart().await;
+        assert_eq!(calls(&world, &account, Reader::Account).await, 300);
+        let query = Query {
+            number: Some(number(3)),
+            limit: 1_000,
+            ..Query::default()
+        };
+        let found = world
+            .vault
+            .list_records(&account, Class::Call, &query, Reader::Account)
+            .await
+            .unwrap();
+        assert_eq!(found.records.len(), 43, "numbers 3, 10, 17, ... of 300");
+        let again = world.vault.ingest(&account, &records[..5]).await.unwrap();
+        assert!(
+            again.iter().all(|taken| matches!(taken, Taken::Known { .. })),
+            "{again:?}"
+        );
+        let one = world
+            .vault
+            .get_record(&account, Class::Call, records[7].sid(), Reader::Account)
+            .await
+            .unwrap();
+        assert!(one == records[7]);
+
+        // Readable one second before its own end, gone at its second; the key goes at the end of the day.
+        let end = first.plus_years(1);
+        world.tick_at(TimeUs(end.0 - 1_000_000)).await;
+        assert_eq!(calls(&world, &account, Reader::Account).await, 300);
+        world.tick_at(end).await;
+        assert_eq!(calls(&world, &account, Reader::Compliance).await, 299);
+        let report = world.tick_at(at("2028-03-02T00:00:00Z")).await;
+        assert_eq!(report.shredded.len(), 1, "{report:?}");
+        assert_eq!(calls(&world, &account, Reader::Compliance).await, 0);
+
+        let key = world.vault.verifier_key();
+        let text = world
+            .vault
+            .certificate(&account, report.shredded[0].log_index)
+            .await
+            .unwrap();
+        let verified = certificate::verify(&text, &key).unwrap();
+        let json = verified.body.to_json();
+        assert!(
+            json.contains(r#""records":300"#) && json.contains(r#""cause":"term""#),
+            "{json}"
+        );
+        assert!(json.contains(r#""backups":{"state":"pending""#), "{json}");
+        assert!(certificate::verify(&text.replacen("300", "301", 1), &key).is_err());
+
+        // Once every epoch that wrapped the key is over, the backups are done too.
+        for day in 1..=32 {
+            world.tick_at(at("2028-03-02T00:00:00Z").plus_days(day)).await;
+        }
+        let text = world
+            .vault
+            .certificate(&account, report.shredded[0].log_index)
+            .await
+            .unwrap();
+        let json = certificate::verify(&text, &key).unwrap().body.to_json();
+        assert!(!json.contains("pending"), "{json}");
+        let findings = world.vault.doctor().await.unwrap();
+        assert!(
+            findings
+                .iter()
+                .all(|f| f.severity == callvault_app::doctor::Severity::Good),
+            "{findings:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn recordings_are_sealed_read_by_range_and_deleted() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        let audio: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let new = recording(at("2027-03-01T11:00:00Z"), 1, 1, 2);
+        let sid = world.vault.put_recording(&account, new.clone(), &audio).await.unwrap();
+        for range in [0..300_000_u64, 0..1, 65_530..65_600, 131_000..200_001, 299_999..400_000] {
+            let stream = world
+                .vault
+                .read_recording(&account, sid, range.clone(), Reader::Account)
+                .await
+                .unwrap();
+            let pieces: Vec<_> = stream.try_collect().await.unwrap();
+            let end = usize::try_from(range.end.min(300_000)).unwrap();
+            assert!(
+                pieces.concat() == audio[usize::try_from(range.start).unwrap()..end],
+                "{range:?}"
+            );
+        }
+        assert!(
+            world.vault.put_recording(&account, new, &audio).await.is_err(),
+            "a SID names one recording"
+        );
+        let leaves = world
+            .vault
+            .delete_recordings(&account, &[sid], Cause::Request)
+            .await
+            .unwrap();
+        assert!(
+            world
+                .vault
+                .get_recording(&account, sid, Reader::Compliance)
+                .await
+                .is_err()
+        );
+        world.vault.publish().await.unwrap();
+        let text = world.vault.certificate(&account, leaves[0]).await.unwrap();
+        certificate::verify(&text, &world.vault.verifier_key()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_outlives_its_term_for_compliance_alone() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        let first = at("2027-03-01T09:00:00Z");
+        let records: Vec<_> = (0..50)
+            .map(|n| call(first.plus_seconds(i64::from(n)), n, n % 5, 100))
+            .collect();
+        world.vault.ingest(&account, &records).await.unwrap();
+        let opened = world.vault.get_account(&account).await.unwrap();
+        let scope = HoldScope::Number(opened.number_hash(&number(2)));
+        let review = at("2029-01-01T00:00:00Z");
+        let hold = world
+            .vault
+            .place_hold(&account, scope, "Case 7", "Dispute", review)
+            .await
+            .unwrap();
+        let refused = world.vault.close_account(&account).await;
+        assert!(refused.is_err_and(|error| error.to_string().contains("hold")));
+        let report = world.tick_at(at("2028-03-02T00:00:00Z")).await;
+        assert_eq!(report.rewritten, 1, "{report:?}");
+        assert_eq!(calls(&world, &account, Reader::Account).await, 0);
+        assert_eq!(calls(&world, &account, Reader::Compliance).await, 10);
+        world.vault.lift_hold(&account, hold).await.unwrap();
+        assert_eq!(calls(&world, &account, Reader::Compliance).await, 0);
+        let report = world.tick_at(at("2028-03-02T00:00:01Z")).await;
+        assert_eq!(report.shredded[0].cause, Cause::HoldLifted);
+    }
+}
