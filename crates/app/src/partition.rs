@@ -43,7 +43,7 @@ pub(crate) struct SegmentCache(Mutex<HashMap<ObjectId, Kept>>);
 struct Kept {
     account: AccountSid,
     partition: KeyId,
-    footer: Option<Arc<Footer>>,
+    footer: Arc<Footer>,
     fence: Option<Arc<Fence>>,
 }
 
@@ -56,26 +56,12 @@ impl SegmentCache {
             .cloned()
     }
 
-    /// Adds what was opened to what is kept of a segment.
-    fn keep(
-        &self,
-        segment: ObjectId,
-        partition: &PartitionRef,
-        footer: Option<Arc<Footer>>,
-        fence: Option<Arc<Fence>>,
-    ) {
+    fn keep(&self, segment: ObjectId, kept: Kept) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= SEGMENTS_KEPT && !all.contains_key(&segment) {
             all.clear();
         }
-        let kept = all.entry(segment).or_insert_with(|| Kept {
-            account: partition.account.clone(),
-            partition: partition.key,
-            footer: None,
-            fence: None,
-        });
-        kept.footer = footer.or(kept.footer.take());
-        kept.fence = fence.or(kept.fence.take());
+        all.insert(segment, kept);
     }
 
     /// Forgets what a destroyed key opened.
@@ -151,11 +137,22 @@ impl Vault {
             return Ok(SegmentReader::open_packed(&packed.body, secret, row.segment.0)?);
         }
         let source = self.stored(object_names::segment(&partition.account, row.segment));
-        if let Some(footer) = self.segments.get(row.segment).and_then(|kept| kept.footer) {
-            return Ok(SegmentReader::with_footer(source, footer));
+        if let Some(kept) = self.segments.get(row.segment) {
+            return Ok(SegmentReader::with_footer(source, kept.footer));
         }
         let reader = SegmentReader::open_parquet(source, secret, row.segment.0).await?;
-        self.segments.keep(row.segment, partition, reader.footer(), None);
+        if let Some(footer) = reader.footer() {
+            let (account, key) = (partition.account.clone(), partition.key);
+            self.segments.keep(
+                row.segment,
+                Kept {
+                    account,
+                    partition: key,
+                    footer,
+                    fence: None,
+                },
+            );
+        }
         Ok(reader)
     }
 
@@ -171,11 +168,20 @@ impl Vault {
             return Ok(Locator::open(source, secret, row.segment.0).await?);
         }
         let source = self.stored(object_names::locator(&partition.account, row.segment));
-        if let Some(fence) = self.segments.get(row.segment).and_then(|kept| kept.fence) {
+        let kept = self.segments.get(row.segment);
+        if let Some(fence) = kept.as_ref().and_then(|kept| kept.fence.clone()) {
             return Ok(Locator::with_fence(source, fence));
         }
         let locator = Locator::open(source, secret, row.segment.0).await?;
-        self.segments.keep(row.segment, partition, None, Some(locator.fence()));
+        if let Some(kept) = kept {
+            self.segments.keep(
+                row.segment,
+                Kept {
+                    fence: Some(locator.fence()),
+                    ..kept
+                },
+            );
+        }
         Ok(locator)
     }
 

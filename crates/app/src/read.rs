@@ -291,19 +291,14 @@ impl Vault {
         window: &Window<'_>,
         listed: &(dyn Fn(&Record) -> bool + Sync),
     ) -> Result<Vec<Record>> {
+        let reader = self.open_segment(partition, secret, row).await?;
         if let Some(hash) = &window.hash {
             let locator = self.open_locator(partition, secret, row).await?;
             let rows = locator.find_number(hash).await?;
-            if rows.is_empty() {
-                // Most days do not know the number: their records are not opened.
-                return Ok(Vec::new());
-            }
-            let reader = self.open_segment(partition, secret, row).await?;
             let mut records = reader.rows_at(&rows).await?;
             records.retain(listed);
             return Ok(records);
         }
-        let reader = self.open_segment(partition, secret, row).await?;
         let order = if window.query.newest_first {
             Order::NewestFirst
         } else {
