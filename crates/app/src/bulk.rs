@@ -178,7 +178,6 @@ impl Vault {
         if import.from_start || seam != progress.seam {
             progress = Progress::default();
         }
-        let before = progress;
         let outcome = self.run_import(&account, import, &mut job, &mut progress, report).await;
         job.body = seal_progress(&account, &job, &progress)?;
         // The job stays open: a file that grows is imported again from where it ended.
@@ -188,13 +187,7 @@ impl Vault {
             Err(_) if outcome.is_err() => {}
             Err(error) => return Err(error.into()),
         }
-        outcome?;
-        Ok(Progress {
-            stored: progress.stored - before.stored,
-            known: progress.known - before.known,
-            rejected: progress.rejected - before.rejected,
-            ..progress
-        })
+        outcome.map(|()| progress)
     }
 
     async fn lease_import(&self, account: &Account, id: &str) -> Result<JobRow> {
