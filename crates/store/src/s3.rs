@@ -141,9 +141,15 @@ fn store_error(error: &Error) -> StoreError {
 /// S3 knows no answer for "full" that all servers share; these are the ones in use.
 fn names_full(error: &Error) -> bool {
     let text = error.to_string();
-    ["507", "InsufficientStorage", "StorageFull", "QuotaExceeded", "quota"]
-        .iter()
-        .any(|word| text.contains(word))
+    [
+        "507 Insufficient Storage",
+        "InsufficientStorage",
+        "StorageFull",
+        "QuotaExceeded",
+        "quota",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
 }
 
 #[async_trait]
