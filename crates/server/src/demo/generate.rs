@@ -152,6 +152,9 @@ impl World {
             _ => ("canceled", 0),
         };
         let ring_s = self.dice.seconds(9.0, 0.5).min(60);
+        // A call that outlasts its day would end in the future of an import at midnight.
+        let left_s = day.plus_days(1).0.saturating_sub(at.0) / 1_000_000;
+        let talk_s = talk_s.min(u32::try_from(left_s).unwrap_or(0).max(1));
         let answered = if talk_s > 0 {
             at.plus_seconds(i64::from(ring_s)).to_string()
         } else {
@@ -260,6 +263,21 @@ mod tests {
         };
         assert_eq!(make(), make());
         assert!(make().contains("+9199000"));
+    }
+
+    #[test]
+    fn calls_end_on_their_day() {
+        let mut world = World::singapore(23);
+        let mut text = String::new();
+        for number in 0..20_000 {
+            world.write_call(TimeUs(0), number, &mut text);
+        }
+        let slack_s = 61;
+        let latest = TimeUs(0).plus_days(1).plus_seconds(slack_s).to_string();
+        for row in text.lines() {
+            let ended = row.split(',').nth(8).expect("ended_at");
+            assert!(ended < latest.as_str(), "{row}");
+        }
     }
 
     #[test]
