@@ -1,8 +1,11 @@
 //! What happens in the three years, done to the vault and to the model.
 
-use callvault_app::{VaultError, ingest::Taken};
+use callvault_app::{Vault, VaultError, ingest::Taken};
 use callvault_core::{Cause, HoldScope, Plan, Record, Sid, Term, TimeUs};
-use callvault_testkit::world::{at, call, message, number, recording};
+use callvault_testkit::{
+    fault::{Faults, Mode},
+    world::{at, call, message, number, recording},
+};
 
 use crate::{
     model::{DAY, Deleting, Floor, Hold, Kind, Rec, SECOND, Scope, State},
@@ -122,11 +125,15 @@ impl Sim {
             _ => message(TimeUs(moment), self.tail, from, to, "Your code is 4711"),
         };
         record.sid = new.sid();
+        let crashed = self.dice.one_in(10);
+        if crashed {
+            self.crash_in_ingest(account, &new).await;
+        }
         let (sid, model) = &self.accounts[account];
         let taken = self.world.vault.ingest(sid, std::slice::from_ref(&new)).await.unwrap();
         let keeps = model.state(&record, &self.floors, self.now, false) != State::Gone;
         assert_eq!(
-            is_new(&taken[0]),
+            is_new(&taken[0]) || crashed && matches!(taken[0], Taken::Known { .. }),
             keeps,
             "{}: {taken:?} for {record:?} {:?}",
             self.place(),
@@ -323,6 +330,40 @@ impl Sim {
             self.accounts[account].1.records[index].deleted_at = Some(self.now);
         }
         self.count(name);
+    }
+
+    /// A vault on stores that fail at some call from now, as if the process died there; or once, and it goes on.
+    async fn open_doomed(&mut self, calls: i64) -> (Vault, Faults) {
+        let faults = Faults::default();
+        let vault = Vault::open(faults.wrap(&self.world.parts)).await.unwrap();
+        let mode = *self.dice.pick(&Mode::ALL).unwrap();
+        faults.arm(self.dice.below(calls).unsigned_abs(), mode);
+        (vault, faults)
+    }
+
+    /// The process dies somewhere in its background work, and starts again.
+    pub(crate) async fn crash_in_a_tick(&mut self) {
+        let (vault, faults) = self.open_doomed(25).await;
+        let report = vault.tick().await;
+        if faults.struck().is_some() {
+            self.count("crash in a tick");
+        } else {
+            assert!(report.failures.is_empty(), "{}: {:?}", self.place(), report.failures);
+        }
+        self.world.restart().await;
+    }
+
+    /// The process dies somewhere while it takes a record, or just after; its client does not know and sends it again.
+    async fn crash_in_ingest(&mut self, account: usize, new: &Record) {
+        let (vault, faults) = self.open_doomed(4).await;
+        let sid = &self.accounts[account].0;
+        let answer = vault.ingest(sid, std::slice::from_ref(new)).await;
+        if faults.struck().is_some() {
+            self.count("crash in ingest");
+        } else {
+            answer.unwrap();
+        }
+        self.world.restart().await;
     }
 
     async fn restart(&mut self) {

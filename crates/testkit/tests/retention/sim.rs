@@ -28,6 +28,8 @@ pub(crate) struct Sim {
 }
 
 pub(crate) const READERS: [Reader; 2] = [Reader::Account, Reader::Compliance];
+/// By then nobody waits any more for the work of a process that died.
+const AFTER_A_CRASH_S: i64 = 90;
 const EVERY_DAY: std::ops::Range<Day> = Day(-40_000)..Day(40_000);
 
 impl Sim {
@@ -105,7 +107,10 @@ impl Sim {
                 let wait = *self.dice.pick(&wait).unwrap();
                 next_event = self.now + (1 + self.dice.below(wait)) * SECOND;
             }
-            if target == next_tick {
+            if target == next_tick && self.dice.one_in(6) {
+                self.crash_in_a_tick().await;
+                next_tick = self.now + AFTER_A_CRASH_S * SECOND;
+            } else if target == next_tick {
                 let report = self.world.vault.tick().await;
                 assert!(report.failures.is_empty(), "{}: {:?}", self.place(), report.failures);
                 self.check_stores().await;
