@@ -15,6 +15,13 @@ fn main() -> ExitCode {
     };
     let mut command = Command::new(program);
     command.args(arguments);
+    // Variables of `cargo run` about this package would make a cargo below build ring, and all above it, anew.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     let postgres = (!goes_without("postgres")).then(postgres::Server::start);
     if let Some(server) = &postgres {
         command.env("CALLVAULT_TEST_POSTGRES", server.address());

@@ -2,9 +2,30 @@
 
 use callvault_app::{bulk::ImportFile, certificate, import::Format};
 use callvault_core::{AccountSid, Cause, Class, HoldScope, Plan, Reader, Record, Sid};
-use callvault_testkit::world::{World, at, call, number, recording};
+use callvault_testkit::world::{Pair, World, at, call, number, recording};
 
 use super::{DAY, acme, count_calls, fail_everywhere, find_audio, text, tick};
+
+macro_rules! on_both_pairs {
+    ($($scenario:ident)*) => {
+        mod sqlite_and_files {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(super::Pair::Embedded).await;
+            })*
+        }
+        mod postgresql_and_s3 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                if super::Pair::all().contains(&super::Pair::Scaled) {
+                    super::$scenario(super::Pair::Scaled).await;
+                }
+            })*
+        }
+    };
+}
+
+on_both_pairs!(ingest seal shred rewrite_for_an_erasure rewrite_for_a_hold epoch_change bulk_import recording_upload deletion closure publish);
 
 static AUDIO: [u8; 70_000] = [0x77; 70_000];
 
@@ -31,14 +52,14 @@ async fn with_recordings(world: &World, count: u32) -> (AccountSid, Vec<Sid>) {
     (account, sids)
 }
 
-#[tokio::test]
-async fn ingest() {
+async fn ingest(pair: Pair) {
     let new = || {
         let mut new = calls(100, 20);
         new.extend((0..5).map(|n| call(at(DAY).plus_days(-3).plus_seconds(i64::from(n)), 500 + n, 1, 2)));
         new
     };
     fail_everywhere(
+        pair,
         4,
         async |world: &World| with_calls(world, 10).await,
         async |vault, _, account| vault.ingest(account, &new()).await.map(|_| ()).map_err(text),
@@ -54,9 +75,9 @@ async fn ingest() {
     .await;
 }
 
-#[tokio::test]
-async fn seal() {
+async fn seal(pair: Pair) {
     fail_everywhere(
+        pair,
         8,
         async |world: &World| with_calls(world, 4_000).await,
         async |vault, world, _| {
@@ -78,9 +99,9 @@ async fn seal() {
     .await;
 }
 
-#[tokio::test]
-async fn shred() {
+async fn shred(pair: Pair) {
     fail_everywhere(
+        pair,
         8,
         async |world: &World| {
             let (account, sids) = with_recordings(world, 2).await;
@@ -113,9 +134,9 @@ async fn shred() {
     .await;
 }
 
-#[tokio::test]
-async fn rewrite_for_an_erasure() {
+async fn rewrite_for_an_erasure(pair: Pair) {
     fail_everywhere(
+        pair,
         8,
         async |world: &World| {
             let account = with_calls(world, 60).await;
@@ -151,9 +172,9 @@ async fn rewrite_for_an_erasure() {
     .await;
 }
 
-#[tokio::test]
-async fn rewrite_for_a_hold() {
+async fn rewrite_for_a_hold(pair: Pair) {
     fail_everywhere(
+        pair,
         8,
         async |world: &World| {
             let account = with_calls(world, 4_200).await;
@@ -192,9 +213,9 @@ async fn rewrite_for_a_hold() {
     .await;
 }
 
-#[tokio::test]
-async fn epoch_change() {
+async fn epoch_change(pair: Pair) {
     fail_everywhere(
+        pair,
         10,
         async |world: &World| {
             let (account, sids) = with_recordings(world, 2).await;
@@ -222,8 +243,7 @@ async fn epoch_change() {
     .await;
 }
 
-#[tokio::test]
-async fn bulk_import() {
+async fn bulk_import(pair: Pair) {
     let import = |folder: &std::path::Path| ImportFile {
         path: folder.join("calls.csv"),
         format: Format::Csv(Class::Call),
@@ -232,6 +252,7 @@ async fn bulk_import() {
         from_start: false,
     };
     fail_everywhere(
+        pair,
         8,
         async |world: &World| {
             let mut rows = "at,direction,from,to,status,source_id\n".to_owned();
@@ -274,10 +295,10 @@ async fn bulk_import() {
     .await;
 }
 
-#[tokio::test]
-async fn recording_upload() {
+async fn recording_upload(pair: Pair) {
     let new = || recording(at(DAY), 900, 1, 2);
     fail_everywhere(
+        pair,
         6,
         async |world: &World| with_recordings(world, 1).await,
         async |vault, _, (account, _)| {
@@ -310,9 +331,9 @@ async fn recording_upload() {
     .await;
 }
 
-#[tokio::test]
-async fn deletion() {
+async fn deletion(pair: Pair) {
     fail_everywhere(
+        pair,
         4,
         async |world: &World| with_recordings(world, 3).await,
         async |vault, _, (account, sids)| {
@@ -338,9 +359,9 @@ async fn deletion() {
     .await;
 }
 
-#[tokio::test]
-async fn closure() {
+async fn closure(pair: Pair) {
     fail_everywhere(
+        pair,
         8,
         async |world: &World| {
             let (account, sids) = with_recordings(world, 2).await;
@@ -371,9 +392,9 @@ async fn closure() {
     .await;
 }
 
-#[tokio::test]
-async fn publish() {
+async fn publish(pair: Pair) {
     fail_everywhere(
+        pair,
         8,
         async |world: &World| {
             let (account, sids) = with_recordings(world, 3).await;

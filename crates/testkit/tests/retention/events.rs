@@ -237,10 +237,13 @@ impl Sim {
             }
             (1, Some((_, from))) => {
                 let length = 1 + self.dice.below(40) * DAY;
+                // A span ends just before a record, as often as anywhere.
+                let next = records.iter().map(|record| record.at).filter(|at| *at > from).min();
+                let to = next.filter(|_| self.dice.one_in(2)).unwrap_or(from + length);
                 Scope::Span {
                     kind: kind.flatten(),
                     from,
-                    to: from + length,
+                    to,
                 }
             }
             _ => Scope::Number(1 + u32::try_from(self.dice.below(6)).unwrap()),
