@@ -205,8 +205,9 @@ impl Vault {
 /// object store; what it lacks is copied back.
 ///
 /// # Errors
-/// [`VaultError::Refused`]-like [`VaultError::Invalid`] when `log` is older than the log the key provider has seen, or
-/// does not continue the backup's; then nothing was restored.
+/// [`VaultError::Invalid`] when the key store holds no key, or `log` is older than the log that the key store has seen;
+/// then nothing was restored. When `log` does not continue the backup's, the catalog is loaded and stays closed; a
+/// restore with the right log goes on from there.
 pub async fn restore(
     folder: &Path,
     from: &dyn Objects,
@@ -222,6 +223,12 @@ pub async fn restore(
         return Err(VaultError::invalid(
             "folder",
             format!("it is a backup of region {}", manifest.region),
+        ));
+    }
+    if parts.provider.list_epoch_roots()?.is_empty() {
+        return Err(VaultError::invalid(
+            "keys",
+            "the key store holds no key: put the region's key file (or token) in place, then restore",
         ));
     }
     let seen = parts.provider.log_size()?;

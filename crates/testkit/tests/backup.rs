@@ -13,11 +13,12 @@ use callvault_app::{
     read::Query,
 };
 use callvault_core::{AccountSid, Cause, Class, Plan, Reader, Record, Sid, TimeUs};
+use callvault_seal::provider::{PassphraseCost, SealedFile};
 use callvault_store::{Catalog, Objects, files::Files, postgres::Postgres, rows::KeyRow, sqlite::Sqlite};
 use callvault_testkit::{
     conformance::checks::check,
     services::postgres::Database,
-    world::{Pair, World, at, call, recording},
+    world::{PASSPHRASE, Pair, World, at, call, recording},
 };
 use futures::TryStreamExt;
 use tempfile::TempDir;
@@ -383,6 +384,24 @@ async fn a_forked_log_is_refused() {
         .await;
     let refused = restore(scene.backup.path(), &from, &log, parts).await.err().unwrap();
     assert!(matches!(refused, VaultError::Invalid { field: "log", .. }), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_store_made_anew_restores_nothing() {
+    let scene = Scene::new(Pair::Embedded).await;
+    let place = TempDir::new().unwrap();
+    let keys = place.path().join("new.sealed");
+    SealedFile::create(&keys, PASSPHRASE.as_bytes(), PassphraseCost::TEST).unwrap();
+    let (parts, _) = scene.parts(Pair::Embedded, place.path(), &keys).await;
+    let (from, log) = (scene.from().await, scene.world.parts.objects.as_ref());
+    let catalog = Arc::clone(&parts.catalog);
+    let refused = restore(scene.backup.path(), &from, log, parts).await.err().unwrap();
+    assert!(
+        matches!(refused, VaultError::Invalid { field: "keys", .. }),
+        "{refused}"
+    );
+    catalog.migrate().await.unwrap();
+    assert_eq!(catalog.find_value("region").await.unwrap(), None, "nothing was loaded");
 }
 
 /// With today's key file a backup opens nothing that was deleted; a copy of that day's key file is the one thing that
