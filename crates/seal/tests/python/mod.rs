@@ -4,14 +4,24 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
 
-/// `python3` if it has the module, or else one in a virtual environment under `target/` into which `package` is
-/// installed. Fails when neither can be had.
+/// The Python of `CALLVAULT_TEST_PYTHON` or `python3` if it has the module, or else one in a virtual environment under
+/// `target/` into which `package` is installed. Fails when none can be had. Looks once in a process.
 pub(crate) fn python_with(module: &str, package: &str) -> PathBuf {
-    let system = PathBuf::from("python3");
-    if has(&system, module) {
-        return system;
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| find_python(module, package)).clone()
+}
+
+fn find_python(module: &str, package: &str) -> PathBuf {
+    let given = env::var_os("CALLVAULT_TEST_PYTHON").map(PathBuf::from);
+    if let Some(ready) = given
+        .into_iter()
+        .chain(["python3".into()])
+        .find(|python| has(python, module))
+    {
+        return ready;
     }
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(directory).unwrap();
