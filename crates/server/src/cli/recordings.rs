@@ -91,11 +91,17 @@ impl Recordings {
         let calls = find_calls(&vault, &account, &files).await?;
         let bar = out.count_bar(files.len() as u64, "importing");
         let (mut stored, mut known) = (0_u64, 0_u64);
-        let mut rejects = Vec::new();
+        let (mut recordings, mut rejects) = (Vec::new(), Vec::new());
         for file in &files {
             match import_one(&vault, &account, file, &calls, &consent).await {
-                Ok(Outcome::New) => stored += 1,
-                Ok(Outcome::Known) => known += 1,
+                Ok(Outcome::New(sid)) => {
+                    stored += 1;
+                    recordings.push(json!({ "file": file, "sid": sid.to_string(), "outcome": "new" }));
+                }
+                Ok(Outcome::Known(sid)) => {
+                    known += 1;
+                    recordings.push(json!({ "file": file, "sid": sid.to_string(), "outcome": "known" }));
+                }
                 Ok(Outcome::Rejected(code, reason)) => {
                     out.say(&format!("{}: {reason} ({code})", file.display()))?;
                     rejects.push(json!({ "file": file, "code": code, "reason": reason }));
@@ -107,8 +113,8 @@ impl Recordings {
         bar.finish_and_clear();
         let rejected = rejects.len() as u64;
         let value = json!({
-            "stored": stored, "known": known, "rejected": rejected, "rejects": rejects, "failed": errors.len(),
-            "errors": errors,
+            "stored": stored, "known": known, "rejected": rejected, "failed": errors.len(),
+            "recordings": recordings, "rejects": rejects, "errors": errors,
         });
         out.show(&value, || {
             let (stored, known, rejected) = (show_count(stored), show_count(known), show_count(rejected));
@@ -141,8 +147,8 @@ impl Recordings {
 }
 
 enum Outcome {
-    New,
-    Known,
+    New(Sid),
+    Known(Sid),
     Rejected(&'static str, String),
 }
 
@@ -288,8 +294,8 @@ async fn import_one(
         meta,
     };
     match vault.put_recording(&account.sid, new, &audio).await {
-        Ok(_) => Ok(Outcome::New),
-        Err(VaultError::Store(StoreError::Conflict { .. })) => Ok(Outcome::Known),
+        Ok(_) => Ok(Outcome::New(sid)),
+        Err(VaultError::Store(StoreError::Conflict { .. })) => Ok(Outcome::Known(sid)),
         Err(VaultError::Refused(refusal)) => Ok(Outcome::Rejected(refusal.code, refusal.reason)),
         Err(error) => Err(error.into()),
     }
