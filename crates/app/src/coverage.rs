@@ -85,7 +85,10 @@ impl Vault {
             }
             HoldTarget::Number(number) => {
                 if number.is_withheld() {
-                    return Err(VaultError::invalid("number", "expected a number; this is empty or withheld"));
+                    return Err(VaultError::invalid(
+                        "number",
+                        "expected a number; this is empty or withheld",
+                    ));
                 }
                 let digits = number.as_str().strip_prefix('+').unwrap_or(number.as_str());
                 let telephone = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -106,7 +109,11 @@ impl Vault {
     async fn is_known(&self, account: &Account, sid: Sid) -> Result<bool> {
         let now = self.now();
         for class in CLASSES {
-            if self.find_row(account, class, sid, Reader::Compliance, now).await?.is_some() {
+            if self
+                .find_row(account, class, sid, Reader::Compliance, now)
+                .await?
+                .is_some()
+            {
                 return Ok(true);
             }
         }

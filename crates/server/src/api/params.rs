@@ -191,7 +191,10 @@ pub fn read_json<T>(body: JsonBody<T>) -> Answer<T> {
         Ok(Json(Object(value))) => Ok(value),
         Err(JsonRejection::JsonDataError(error)) => {
             let field = field_at_fault(&error.body_text());
-            Err(Problem::invalid(field, "Missing, unknown, sent twice, or of another type."))
+            Err(Problem::invalid(
+                field,
+                "Missing, unknown, sent twice, or of another type.",
+            ))
         }
         Err(JsonRejection::JsonSyntaxError(_)) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -289,11 +292,23 @@ mod tests {
     fn the_field_at_fault_is_found_and_no_value_is_taken_for_one() {
         let start = "Failed to deserialize the JSON body into the target type: ";
         for (said, field) in [
-            ("recording_days: invalid type: string \"90\", expected u32 at line 1 column 22", "recording_days"),
-            ("sids[3]: invalid type: integer `7`, expected a string at line 1 column 22", "sids"),
+            (
+                "recording_days: invalid type: string \"90\", expected u32 at line 1 column 22",
+                "recording_days",
+            ),
+            (
+                "sids[3]: invalid type: integer `7`, expected a string at line 1 column 22",
+                "sids",
+            ),
             ("missing field `matter` at line 1 column 2", "matter"),
-            ("unknown field `colour`, expected `recording_days` at line 1 column 9", "colour"),
-            ("invalid type: string \"`secret`: x\", expected an object at line 1 column 9", "body"),
+            (
+                "unknown field `colour`, expected `recording_days` at line 1 column 9",
+                "colour",
+            ),
+            (
+                "invalid type: string \"`secret`: x\", expected an object at line 1 column 9",
+                "body",
+            ),
         ] {
             assert_eq!(field_at_fault(&format!("{start}{said}")), field, "{said}");
         }

@@ -78,7 +78,11 @@ impl Delete {
                 for class in [Class::Call, Class::Message, Class::Recording] {
                     let (records, bytes) = vault.usage(&account, class).await?;
                     total += records;
-                    parts.push(format!("{} ({})", show_counted(records, class.as_str()), show_bytes(bytes)));
+                    parts.push(format!(
+                        "{} ({})",
+                        show_counted(records, class.as_str()),
+                        show_bytes(bytes)
+                    ));
                 }
                 let what = format!(
                     "Deletes account {account} with {}. Export first what is still needed.",

@@ -98,7 +98,10 @@ impl Holds {
         match self {
             Self::List { account } => {
                 let views = site.open_vault_of(&account).await?.list_holds(&account).await?;
-                let holds: Vec<_> = views.iter().map(|view| HoldBody::new(view, Reader::Compliance)).collect();
+                let holds: Vec<_> = views
+                    .iter()
+                    .map(|view| HoldBody::new(view, Reader::Compliance))
+                    .collect();
                 out.show(&json!({ "holds": holds }), || {
                     if holds.is_empty() {
                         return "no holds".to_owned();

@@ -127,7 +127,9 @@ impl Records {
                 }
                 Err(error) => {
                     let error = error.of_file(path);
-                    out.note(&error);
+                    if self.files.len() > 1 {
+                        out.note(&error);
+                    }
                     reports.push(json!({ "file": path, "error": error.to_json() }));
                     failures.add(error);
                 }
@@ -164,7 +166,9 @@ impl Records {
     ) -> Result<(Progress, serde_json::Value), CliError> {
         let import = import?;
         let (path, rejects) = (import.path.clone(), import.rejects.clone());
-        let size = std::fs::metadata(&path).map_err(|error| CliError::file("import file", &error))?.len();
+        let size = std::fs::metadata(&path)
+            .map_err(|error| CliError::file("import file", &error))?
+            .len();
         let bar = out.bytes_bar(size, "importing");
         let mut report = |progress: &Progress| bar.set_position(progress.offset_bytes);
         let done = vault.import_file(&self.account, import, &mut report).await;

@@ -80,7 +80,8 @@ fn show_change(change: &ChangeBody) -> String {
     let mut text = format!(
         "recordings kept {} instead of {}, from {}\n",
         show_counted(u64::from(change.recording_days), "day"),
-        change.previous_days, change.effective_at
+        change.previous_days,
+        change.effective_at
     );
     let deletes = &change.deletes;
     match &deletes.first_at {

@@ -41,13 +41,14 @@ impl Keys {
                 let vault = site.open_vault(&site.choose_region(region.as_deref())?).await?;
                 let report = vault.keys().rotate(vault.now()).await?;
                 out.show(&report, || {
-                    let (begun, keys) = (show_counted(report.created, "epoch"), show_counted(report.rewrapped, "key"));
+                    let (begun, keys) = (
+                        show_counted(report.created, "epoch"),
+                        show_counted(report.rewrapped, "key"),
+                    );
                     format!("{begun} begun, {keys} wrapped anew")
                 })
             }
-            Self::Backup { region, file } => {
-                backup(site, out, &site.choose_region(region.as_deref())?, &file)
-            }
+            Self::Backup { region, file } => backup(site, out, &site.choose_region(region.as_deref())?, &file),
         }
     }
 }

@@ -13,7 +13,11 @@ use callvault_app::{
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, Done, Output, output::{show_count, show_counted}, parse_account};
+use super::{
+    CliError, Done, Output,
+    output::{show_count, show_counted},
+    parse_account,
+};
 use crate::{api::deletions::list::DeletionBody, site::Site};
 
 /// Arguments of `deletions`.

@@ -76,9 +76,12 @@ impl Recordings {
         let mut files = Vec::new();
         let mut failures = Failures::default();
         let mut errors = Vec::new();
+        let alone = self.paths.len() == 1 && self.paths.iter().all(|path| !path.is_dir());
         let mut fail = |error: CliError, path: &Path| {
             let error = error.of_file(path);
-            out.note(&error);
+            if !alone {
+                out.note(&error);
+            }
             errors.push(json!({ "file": path, "error": error.to_json() }));
             failures.add(error);
         };

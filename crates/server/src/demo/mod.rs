@@ -87,7 +87,9 @@ pub(crate) fn find_clock(data_dir: &Path) -> Result<Option<Arc<dyn Clock>>, CliE
 
 fn read_clock(dir: &Path) -> Result<TimeUs, CliError> {
     let text = std::fs::read_to_string(dir.join(CLOCK)).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => CliError::Refused("the demo is still being made, or was not finished".to_owned()),
+        std::io::ErrorKind::NotFound => {
+            CliError::Refused("the demo is still being made, or was not finished".to_owned())
+        }
         _ => CliError::file("the demo's clock", &error),
     })?;
     TimeUs::parse(text.trim()).map_err(|error| CliError::Failed(format!("the demo's clock: {error}")))
@@ -170,7 +172,11 @@ fn take(dir: &Path) -> Result<File, CliError> {
         );
         return Err(CliError::Refused(text));
     }
-    std::fs::write(dir.join(MARK), "callvault demo clears this folder when it starts anew\n").map_err(failed)?;
+    std::fs::write(
+        dir.join(MARK),
+        "callvault demo clears this folder when it starts anew\n",
+    )
+    .map_err(failed)?;
     let file = open_lock(dir).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -16,7 +16,10 @@ fn check(place: &Place) {
     let token = place.json(&["tokens", "create", "acme"]);
     let running = place.start(&["serve"]);
     let client = Client::of(&running, 0);
-    let page = client.get(&format!("/v1/accounts/acme/calls?number=9900011111&from={}", noon().day()), &token);
+    let page = client.get(
+        &format!("/v1/accounts/acme/calls?number=9900011111&from={}", noon().day()),
+        &token,
+    );
     assert_eq!(page["calls"].as_array().map(Vec::len), Some(10), "{page}");
     let found = client.get(&format!("/v1/accounts/acme/recordings/{recording}"), &token);
     assert_eq!(found["call_sid"], calls[1].as_str(), "{found}");
@@ -24,7 +27,10 @@ fn check(place: &Place) {
     place.json(&["delete", "recording", "acme", &recording, "--confirm", &recording]);
     let entry = place.json(&["deletions", "acme"])["deletions"][0]["log_index"].to_string();
     place.json(&["certificate", "acme", &entry, "-o", "certificate.txt"]);
-    let key = place.json(&["keys", "status"])["verifier_key"].as_str().expect("a key").to_owned();
+    let key = place.json(&["keys", "status"])["verifier_key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
     assert_eq!(place.json(&["verify", "certificate.txt", "--key", &key])["valid"], true);
     let doctor = place.json(&["doctor"]);
     assert_eq!(doctor["alarms"], 0, "{doctor}");
@@ -56,7 +62,11 @@ fn postgresql_and_s3() {
     assert!(!place.path("vault/in/catalog.sqlite").exists() && !place.path("vault/in/objects").exists());
     // Without its credentials the bucket is not opened, and the error says what is missing.
     let keyless = Place::new(&config);
-    assert!(keyless.fails(2, &["keys", "status"]).contains("CALLVAULT_S3_ACCESS_KEY"));
+    assert!(
+        keyless
+            .fails(2, &["keys", "status"])
+            .contains("CALLVAULT_S3_ACCESS_KEY")
+    );
 }
 
 #[test]
@@ -73,11 +83,23 @@ fn keys_in_a_pkcs11_token() {
     let place = Place::new(&config).with("CALLVAULT_PKCS11_PIN", "1234");
     let settings = place.path("softhsm2.conf");
     place.write("tokens/.keep", "");
-    let text = format!("directories.tokendir = {}\nobjectstore.backend = file\n", place.path("tokens").display());
+    let text = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\n",
+        place.path("tokens").display()
+    );
     place.write("softhsm2.conf", text);
     let place = place.with("SOFTHSM2_CONF", &settings.display().to_string());
     let made = Command::new("softhsm2-util")
-        .args(["--init-token", "--free", "--label", "callvault", "--pin", "1234", "--so-pin", "4712"])
+        .args([
+            "--init-token",
+            "--free",
+            "--label",
+            "callvault",
+            "--pin",
+            "1234",
+            "--so-pin",
+            "4712",
+        ])
         .env("SOFTHSM2_CONF", &settings)
         .output()
         .expect("softhsm2-util is missing: install Debian's package softhsm2");
@@ -87,6 +109,10 @@ fn keys_in_a_pkcs11_token() {
     assert!(!place.path("vault/in/keys").exists(), "no key file is made");
     assert!(place.fails(1, &["keys", "backup", "copy"]).contains("device"));
     // Without the PIN the token is not opened.
-    let locked = place.command(&["keys", "status"]).env("CALLVAULT_PKCS11_PIN", "9999").output().expect("it runs");
+    let locked = place
+        .command(&["keys", "status"])
+        .env("CALLVAULT_PKCS11_PIN", "9999")
+        .output()
+        .expect("it runs");
     assert!(!locked.status.success());
 }

@@ -10,7 +10,15 @@ fn holds_say_what_they_block_and_block_it() {
     let calls = place.prepare();
     let recording = place.record(&calls[3]);
     let place_hold = |target: &[&str]| {
-        let rest = ["--matter", "Case 7", "--reason", "Dispute", "--review-at", "2099-01-01", "--json"];
+        let rest = [
+            "--matter",
+            "Case 7",
+            "--reason",
+            "Dispute",
+            "--review-at",
+            "2099-01-01",
+            "--json",
+        ];
         place.run(&[&["holds", "place", "acme"], target, &rest].concat())
     };
     // What is no record and what is no number is refused, with the field.
@@ -58,7 +66,15 @@ fn holds_say_what_they_block_and_block_it() {
     for hold in listed["holds"].as_array().expect("holds") {
         place.json(&["holds", "lift", "acme", hold["id"].as_str().expect("an id")]);
     }
-    place.fails(1, &["holds", "lift", "acme", listed["holds"][0]["id"].as_str().expect("an id")]);
+    place.fails(
+        1,
+        &[
+            "holds",
+            "lift",
+            "acme",
+            listed["holds"][0]["id"].as_str().expect("an id"),
+        ],
+    );
     let lifted = place.json(&["holds", "list", "acme"]);
     assert_eq!(lifted["holds"][0]["blocks"], Value::Array(Vec::new()), "{lifted}");
     place.json(&["delete", "recording", "acme", &recording, "--confirm", &recording]);
@@ -74,7 +90,10 @@ fn what_is_deleted_has_a_certificate_that_a_stranger_checks() {
     let forecast = place.json(&["forecast", "acme", "--to", "2099-01-01"]);
     let rows = forecast["rows"].as_array().expect("rows");
     let sum = |class: &str| -> u64 {
-        rows.iter().filter(|row| row["class"] == class).filter_map(|row| row["records"].as_u64()).sum()
+        rows.iter()
+            .filter(|row| row["class"] == class)
+            .filter_map(|row| row["records"].as_u64())
+            .sum()
     };
     assert_eq!((sum("call"), sum("recording")), (10, 1), "{forecast}");
     let soon = place.json(&["forecast", "acme"]);
@@ -83,15 +102,27 @@ fn what_is_deleted_has_a_certificate_that_a_stranger_checks() {
     // Retention: what a change deletes is said first, and what deletes wants the account's name.
     let preview = place.json(&["retention", "preview", "acme", "--recording-days", "1"]);
     assert_eq!(preview["deletes"]["records"], 1, "{preview}");
-    assert!(place.fails(1, &["retention", "set", "acme", "--recording-days", "365"]).contains("Growth"));
-    assert!(place.fails(1, &["retention", "set", "acme", "--recording-days", "1"]).contains("--confirm acme"));
+    assert!(
+        place
+            .fails(1, &["retention", "set", "acme", "--recording-days", "365"])
+            .contains("Growth")
+    );
+    assert!(
+        place
+            .fails(1, &["retention", "set", "acme", "--recording-days", "1"])
+            .contains("--confirm acme")
+    );
     assert_eq!(place.json(&["retention", "show", "acme"])["recording_days"], 90);
 
     // Deleting asks for the name, and deletes nothing without.
     let sid = calls[5].as_str();
     let delete = ["delete", "records", "acme", "--class", "call", sid];
     assert!(place.fails(1, &delete).contains("--confirm acme"));
-    assert!(place.fails(1, &[&delete[..], &["--confirm", "other"]].concat()).contains("nothing was changed"));
+    assert!(
+        place
+            .fails(1, &[&delete[..], &["--confirm", "other"]].concat())
+            .contains("nothing was changed")
+    );
     let done = place.json(&[&delete[..], &["--confirm", "acme"]].concat());
     let entry = done["log_entries"][0].to_string();
     let deletions = place.json(&["deletions", "acme"]);
@@ -99,10 +130,17 @@ fn what_is_deleted_has_a_certificate_that_a_stranger_checks() {
 
     // The certificate holds; changed, cut, of another log, it does not.
     place.json(&["certificate", "acme", &entry, "-o", "good.txt"]);
-    let key = place.json(&["keys", "status"])["verifier_key"].as_str().expect("a key").to_owned();
+    let key = place.json(&["keys", "status"])["verifier_key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
     place.write("key.txt", format!("{key}\n"));
     let valid = place.json(&["verify", "good.txt", "--key", &key]);
-    assert_eq!((&valid["valid"], &valid["log_index"]), (&true.into(), &done["log_entries"][0]), "{valid}");
+    assert_eq!(
+        (&valid["valid"], &valid["log_index"]),
+        (&true.into(), &done["log_entries"][0]),
+        "{valid}"
+    );
     assert_eq!(place.json(&["verify", "good.txt", "--key", "key.txt"])["valid"], true);
     let good = read(&place.path("good.txt"));
     place.write("forged.txt", good.replacen("\"records\":1", "\"records\":2", 1));
@@ -114,11 +152,18 @@ fn what_is_deleted_has_a_certificate_that_a_stranger_checks() {
         assert!(error.starts_with("NOT VALID"), "{forged}: {error}");
     }
     let stranger = Place::new(EMBEDDED);
-    let other = stranger.json(&["keys", "status"])["verifier_key"].as_str().expect("a key").to_owned();
-    assert!(place.fails(1, &["verify", "good.txt", "--key", &other]).starts_with("NOT VALID"));
+    let other = stranger.json(&["keys", "status"])["verifier_key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    assert!(
+        place
+            .fails(1, &["verify", "good.txt", "--key", &other])
+            .starts_with("NOT VALID")
+    );
     place.fails(3, &["verify", "missing.txt", "--key", &key]);
     // The log itself holds it too.
-    let log = place.path("vault/in/objects/log").display().to_string();
+    let log = place.path("vault/in/objects/objects/log").display().to_string();
     assert!(place.json(&["verify", "good.txt", "--key", &key, "--log", &log])["log_size"].as_u64() > Some(0));
 
     // A closed account answers nothing any more, and its proofs stay.

@@ -59,6 +59,13 @@ impl Place {
         place
     }
 
+    /// As [`Place::new`], without a passphrase: a demo has its own.
+    pub(crate) fn of_demos() -> Self {
+        let mut place = Self::new("");
+        place.environment.clear();
+        place
+    }
+
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -113,7 +120,17 @@ impl Place {
 
     /// The account `acme` with calls of its own: ten in the hour of noon some days ago. Returns their SIDs, oldest first.
     pub(crate) fn prepare(&self) -> Vec<String> {
-        self.json(&["accounts", "create", "acme", "--region", "in", "--plan", "growth", "--country", "IN"]);
+        self.json(&[
+            "accounts",
+            "create",
+            "acme",
+            "--region",
+            "in",
+            "--plan",
+            "growth",
+            "--country",
+            "IN",
+        ]);
         self.write("calls.ndjson", calls(10));
         let done = self.json(&["import", "calls", "acme", "calls.ndjson"]);
         assert_eq!(done["files"][0]["stored"], 10, "{done}");
@@ -124,7 +141,16 @@ impl Place {
     pub(crate) fn record(&self, call: &str) -> String {
         self.write(&format!("audio/{call}.wav"), tones(1, 1));
         let file = format!("audio/{call}.wav");
-        let done = self.json(&["import", "recordings", "acme", &file, "--consent", "attested", "--by", "the test"]);
+        let done = self.json(&[
+            "import",
+            "recordings",
+            "acme",
+            &file,
+            "--consent",
+            "attested",
+            "--by",
+            "the test",
+        ]);
         done["recordings"][0]["sid"].as_str().expect("a SID").to_owned()
     }
 
@@ -141,11 +167,16 @@ impl Place {
         let mut text = String::new();
         while !text.ends_with("\n}\n") {
             let read = out.read_line(&mut text).expect("a line");
-            assert!(read > 0, "it ended: {text} {}", fs::read_to_string(&log).unwrap_or_default());
+            assert!(
+                read > 0,
+                "it ended: {text} {}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
         }
         Running {
             child,
             out,
+            folder: self.folder.path().to_owned(),
             log,
             first: serde_json::from_str(&text).expect("JSON"),
             text,
@@ -157,6 +188,7 @@ impl Place {
 pub(crate) struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
+    pub(crate) folder: PathBuf,
     log: PathBuf,
     text: String,
     pub(crate) first: Value,

@@ -1,5 +1,7 @@
 //! `serve`: HTTPS with a token, an orderly end, and a log that holds nothing.
 
+use std::path::Path;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use callvault_server::demo::generate::tones;
 use reqwest::{Method, StatusCode};
@@ -16,10 +18,11 @@ pub(crate) struct Client {
 
 impl Client {
     /// For the door that `serve` or `demo` says is open: it trusts that door's certificate alone.
-    pub(crate) fn new(door: &Value) -> Self {
+    pub(crate) fn new(folder: &Path, door: &Value) -> Self {
         // Another test of this process may have chosen it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let pem = std::fs::read(door["certificate"].as_str().expect("a path")).expect("a certificate");
+        let pem = folder.join(door["certificate"].as_str().expect("a path"));
+        let pem = std::fs::read(pem).expect("a certificate");
         let http = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(&pem).expect("PEM")])
             .build()
@@ -33,7 +36,7 @@ impl Client {
     }
 
     pub(crate) fn of(running: &Running, door: usize) -> Self {
-        Self::new(&running.first["doors"][door])
+        Self::new(&running.folder, &running.first["doors"][door])
     }
 
     /// Sends a request as the holder of this token, which is JSON with `key` and `secret`.
@@ -78,7 +81,12 @@ fn it_serves_https_to_token_holders_until_it_is_told_to_stop() {
     assert_eq!(page["calls"][0]["sid"], calls[9].as_str(), "{page}");
     // A day is a time for the API as it is for the command line.
     let day = noon().day().to_string();
-    assert_eq!(client.get(&format!("/v1/accounts/acme/calls?from={day}"), &token)["calls"].as_array().map(Vec::len), Some(10));
+    assert_eq!(
+        client.get(&format!("/v1/accounts/acme/calls?from={day}"), &token)["calls"]
+            .as_array()
+            .map(Vec::len),
+        Some(10)
+    );
     let (status, _) = client.send(Method::GET, "/v1/accounts/acme/calls", &Value::Null, None);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     // The command line works on the same folder meanwhile; a revoked token ends at once.
@@ -87,7 +95,13 @@ fn it_serves_https_to_token_holders_until_it_is_told_to_stop() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let ended = running.stop();
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(ended.err.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{ended:?}");
+    assert!(
+        ended
+            .err
+            .lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok()),
+        "{ended:?}"
+    );
 }
 
 /// The needles that are in the text, whatever their spelling.
@@ -110,26 +124,60 @@ fn the_most_talkative_log_holds_nothing() {
     let running = place.start(&["serve"]);
     let client = Client::of(&running, 0);
     let send = |path: &str, kind: &str, body: Vec<u8>| {
-        client.send(Method::POST, &format!("/v1/accounts/acme{path}"), &token, Some((kind, body))).0
+        client
+            .send(
+                Method::POST,
+                &format!("/v1/accounts/acme{path}"),
+                &token,
+                Some((kind, body)),
+            )
+            .0
     };
     let message = json!({
         "class": "message", "at": noon().to_string(), "source_id": "quill-1", "direction": "outbound-api",
         "from": "vm-test", "to": "+919900077777", "status": "sent", "body": TEXT,
     });
-    assert_eq!(send("/records", "application/json", message.to_string().into_bytes()), StatusCode::OK);
-    for bad in ["{\"class\":\"call\",\"from\":\"+919900088888\"", "{\"class\":\"call\",\"from\":\"+919900088888\"}", "[7]"] {
+    assert_eq!(
+        send("/records", "application/json", message.to_string().into_bytes()),
+        StatusCode::OK
+    );
+    for bad in [
+        "{\"class\":\"call\",\"from\":\"+919900088888\"",
+        "{\"class\":\"call\",\"from\":\"+919900088888\"}",
+        "[7]",
+    ] {
         assert!(send("/records", "application/json", bad.as_bytes().to_vec()).is_client_error());
     }
     let bulk = format!("{}\n{{\"from\":\"+919900088888\"}}\n", message);
-    assert_eq!(send("/records/bulk?class=message", "application/x-ndjson", bulk.into_bytes()), StatusCode::OK);
-    let recording = format!("/recordings?call_sid={}&consent=attested&consent_by=Quillfeather", calls[0]);
+    assert_eq!(
+        send("/records/bulk?class=message", "application/x-ndjson", bulk.into_bytes()),
+        StatusCode::OK
+    );
+    let recording = format!(
+        "/recordings?call_sid={}&consent=attested&consent_by=Quillfeather",
+        calls[0]
+    );
     assert_eq!(send(&recording, "audio/wav", tones(1, 1)), StatusCode::CREATED);
-    assert_eq!(send(&recording, "audio/wav", TEXT.as_bytes().to_vec()), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        send(&recording, "audio/wav", TEXT.as_bytes().to_vec()),
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
     let hold = json!({"number": CALLER, "matter": TEXT, "reason": TEXT, "review_at": "2099-01-01"});
-    assert_eq!(send("/holds", "application/json", hold.to_string().into_bytes()), StatusCode::CREATED);
-    assert_eq!(send("/holds", "application/json", TEXT.as_bytes().to_vec()), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        send("/holds", "application/json", hold.to_string().into_bytes()),
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        send("/holds", "application/json", TEXT.as_bytes().to_vec()),
+        StatusCode::BAD_REQUEST
+    );
     client.get("/v1/accounts/acme/calls?number=9900011111", &token);
-    for path in ["calls?number=+9199000888889x", "calls/9900011111", "9900011111", "calls?quillfeather=9900011111"] {
+    for path in [
+        "calls?number=+9199000888889x",
+        "calls/9900011111",
+        "9900011111",
+        "calls?quillfeather=9900011111",
+    ] {
         let (status, _) = client.send(Method::GET, &format!("/v1/accounts/acme/{path}"), &token, None);
         assert!(status.is_client_error(), "{path}");
     }
@@ -156,12 +204,26 @@ fn the_most_talkative_log_holds_nothing() {
         ("passphrase", PASSPHRASE.to_owned()),
     ];
     let all = format!("{}\n{}\n{metrics}", ended.out, ended.err);
-    let lines = |needle: &str| -> Vec<&str> { all.lines().filter(|line| line.to_lowercase().contains(needle)).collect() };
+    let lines = |needle: &str| -> Vec<&str> {
+        all.lines()
+            .filter(|line| line.to_lowercase().contains(needle))
+            .collect()
+    };
     assert_eq!(find(&all, &needles), Vec::<&str>::new(), "{:?}", lines("quillfeather"));
     // The search finds what is there: what was logged, and each needle once it is planted.
-    assert!(ended.err.contains("\"TRACE\"") || ended.err.contains("\"DEBUG\""), "the log is talkative");
-    assert_eq!(find(&all, &[("route", "/v1/accounts/{account}/records".to_owned())]), ["route"]);
+    assert!(
+        ended.err.contains("\"TRACE\"") || ended.err.contains("\"DEBUG\""),
+        "the log is talkative"
+    );
+    assert_eq!(
+        find(&all, &[("route", "/v1/accounts/{account}/records".to_owned())]),
+        ["route"]
+    );
     for (name, needle) in &needles {
-        assert_eq!(find(&format!("{all} {{\"x\":\"+91{needle}\"}}"), &needles).first(), Some(name), "{name}");
+        assert_eq!(
+            find(&format!("{all} {{\"x\":\"+91{needle}\"}}"), &needles).first(),
+            Some(name),
+            "{name}"
+        );
     }
 }

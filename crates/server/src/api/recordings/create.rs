@@ -247,7 +247,10 @@ fn decide_with_call(
     };
     for (field, said, known) in [("from", &from, &call.from), ("to", &to, &call.to)] {
         if said.as_ref().is_some_and(|said| said != known) {
-            return Err(Problem::invalid(field, "The call has another; leave it out to take the call's."));
+            return Err(Problem::invalid(
+                field,
+                "The call has another; leave it out to take the call's.",
+            ));
         }
     }
     let ended_at = match (call.ended_at, call.duration_s) {

@@ -112,9 +112,8 @@ pub async fn create(
 
 /// The records of a body as they were written: what a key says twice is for the reader to refuse.
 fn split(body: &[u8]) -> Answer<Vec<&RawValue>> {
-    let not_json = |error: serde_json::Error| {
-        malformed(format!("Not JSON, at line {} column {}.", error.line(), error.column()))
-    };
+    let not_json =
+        |error: serde_json::Error| malformed(format!("Not JSON, at line {} column {}.", error.line(), error.column()));
     let whole: &RawValue = serde_json::from_slice(body).map_err(not_json)?;
     match whole.get().as_bytes().first() {
         Some(b'[') => serde_json::from_str(whole.get()).map_err(not_json),
