@@ -85,12 +85,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Invalid`] for an unknown country or a name that is, or was, in use.
     pub async fn create_account(&self, sid: &AccountSid, plan: Plan, country: &str) -> Result<()> {
-        if country.parse::<phonenumber::country::Id>().is_err() {
-            return Err(VaultError::invalid(
-                "country",
-                "expected a two-letter ISO 3166 code, such as IN",
-            ));
-        }
+        check_country(country)?;
         let now = self.now();
         let policy = policy_json(&Policy::new(plan, now))?;
         let (_, key) = self.keys.make(sid, KeyPurpose::Account)?;
@@ -222,6 +217,20 @@ impl Account {
         }
         callvault_core::retention::decide_keeping(&self.policy, class, at, now).into_result()?;
         Ok(())
+    }
+}
+
+/// Whether national numbers can be read in this country.
+///
+/// # Errors
+/// [`VaultError::Invalid`] when it is no two-letter code of ISO 3166 with telephone numbers.
+pub fn check_country(country: &str) -> Result<()> {
+    match country.parse::<phonenumber::country::Id>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(VaultError::invalid(
+            "country",
+            "expected a two-letter ISO 3166 code, such as IN",
+        )),
     }
 }
 

@@ -89,8 +89,8 @@ pub enum AudioError {
     /// No audio at all.
     #[error("the file holds no audio")]
     NoAudio,
-    /// Something that is no audio lies between frames.
-    #[error("not an MP3 frame at byte {0}")]
+    /// Something that is no audio lies between frames, or no chunk behind the audio.
+    #[error("neither audio nor anything else that belongs into the file at byte {0}")]
     Garbage(u64),
     /// Reading failed.
     #[error("reading failed")]

@@ -43,7 +43,7 @@ const ENCODERS: usize = 2;
 const ATTEMPTS: u32 = 8;
 
 /// How an import stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Bytes of the file that are done.
     pub offset_bytes: u64,
@@ -59,6 +59,8 @@ pub struct Progress {
     reject_bytes: u64,
     /// SHA-256 of the file's last bytes before `offset_bytes`: tells whether it is still the same file.
     seam: [u8; 32],
+    /// The zone that times without one were read in.
+    time_zone: String,
 }
 
 /// Where rows go that are refused.
@@ -175,9 +177,20 @@ impl Vault {
         let mut job = self.lease_import(&account, &id).await?;
         let mut progress = read_progress(&account, &job)?;
         let seam = seam_of(&mut file, progress.offset_bytes).map_err(|source| in_file("import file", source))?;
+        let time_zone = name_of(&import.time_zone);
         if import.from_start || seam != progress.seam {
             progress = Progress::default();
+        } else if progress.rows > 0 && progress.time_zone != time_zone {
+            let other = &progress.time_zone;
+            let reason = format!(
+                "its rows are in the vault already, read with time zone {other}; with {time_zone} they would be stored a \
+                 second time. To do so all the same, import it from the start"
+            );
+            job.state = JobState::Open;
+            self.catalog.release(&job).await?;
+            return Err(VaultError::invalid("time_zone", reason));
         }
+        progress.time_zone = time_zone;
         let outcome = self.run_import(&account, import, &mut job, &mut progress, report).await;
         job.body = seal_progress(&account, &job, &progress)?;
         // The job stays open: a file that grows is imported again from where it ended.
@@ -363,6 +376,7 @@ impl Vault {
             rejected: progress.rejected + refused.len() as u64,
             reject_bytes: reject_bytes.max(progress.reject_bytes),
             seam,
+            time_zone: progress.time_zone.clone(),
         };
         job.body = seal_progress(account, job, &next)?;
         job.lease_until = Some(self.now().plus_seconds(LEASE_S));
@@ -401,6 +415,15 @@ impl Vault {
             );
         }
         Ok(there)
+    }
+}
+
+/// A time zone's name, or its offset.
+fn name_of(zone: &jiff::tz::TimeZone) -> String {
+    match (zone.iana_name(), zone.to_fixed_offset()) {
+        (Some(name), _) => name.to_owned(),
+        (None, Ok(offset)) => offset.to_string(),
+        (None, Err(_)) => "unnamed".to_owned(),
     }
 }
 

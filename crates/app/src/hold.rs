@@ -1,7 +1,7 @@
 //! Legal holds (spec 1.6).
 
 use callvault_core::{
-    AccountSid, TimeUs,
+    AccountSid, Number, TimeUs,
     hold::{Hold, HoldScope},
     id::HoldId,
 };
@@ -9,8 +9,9 @@ use callvault_seal::{envelope, random_bytes};
 use callvault_store::rows::HoldRow;
 
 use crate::{
+    coverage::{Blocked, HoldTarget},
     error::{Result, VaultError},
-    vault::Vault,
+    vault::{Account, Vault},
 };
 
 /// The longest matter and reason, in bytes.
@@ -23,8 +24,12 @@ pub const MAX_SIDS: usize = 10_000;
 pub struct HoldView {
     /// Identifier.
     pub hold: HoldId,
-    /// What it covers. A number is shown by its blind hash.
+    /// What it covers. A number is here as its blind hash.
     pub scope: HoldScope,
+    /// The number it covers, for the compliance role.
+    pub number: Option<Number>,
+    /// What it blocks now, by class.
+    pub blocks: Vec<Blocked>,
     /// The matter it serves.
     pub matter: String,
     /// Why.
@@ -41,10 +46,44 @@ pub struct HoldView {
 struct Note {
     matter: String,
     reason: String,
+    /// A hold finds its records by hash; people want to see the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<Number>,
 }
 
 impl Vault {
-    /// Places a hold. It freezes what exists, and what is taken in while it stands.
+    /// Places a hold on what people name: records of the account, a number, or a span of time. It freezes what exists,
+    /// and what is taken in while it stands.
+    ///
+    /// # Errors
+    /// [`VaultError::Invalid`] for an empty or too long text, an empty or unknown target, or a review date that is not
+    /// ahead.
+    pub async fn place_hold_on(
+        &self,
+        sid: &AccountSid,
+        target: &HoldTarget,
+        matter: &str,
+        reason: &str,
+        review_at: TimeUs,
+    ) -> Result<HoldId> {
+        let account = self.get_account(sid).await?;
+        if let HoldTarget::Records(sids) = target {
+            check_sids(sids.len())?;
+        }
+        let scope = self.scope_of(&account, target).await?;
+        let number = match target {
+            HoldTarget::Number(number) => Some(number.clone()),
+            _ => None,
+        };
+        let note = Note {
+            matter: matter.to_owned(),
+            reason: reason.to_owned(),
+            number,
+        };
+        self.insert_hold(&account, scope, note, review_at).await
+    }
+
+    /// Places a hold on a scope as the rules see it, whether anything is in it or not.
     ///
     /// # Errors
     /// [`VaultError::Invalid`] for an empty or too long text, an empty scope, or a review date that is not ahead.
@@ -56,8 +95,18 @@ impl Vault {
         reason: &str,
         review_at: TimeUs,
     ) -> Result<HoldId> {
+        let account = self.get_account(sid).await?;
+        let note = Note {
+            matter: matter.to_owned(),
+            reason: reason.to_owned(),
+            number: None,
+        };
+        self.insert_hold(&account, scope, note, review_at).await
+    }
+
+    async fn insert_hold(&self, account: &Account, scope: HoldScope, note: Note, review_at: TimeUs) -> Result<HoldId> {
         let now = self.now();
-        for (field, text) in [("matter", matter), ("reason", reason)] {
+        for (field, text) in [("matter", &note.matter), ("reason", &note.reason)] {
             if text.trim().is_empty() || text.len() > MAX_TEXT_BYTES {
                 return Err(VaultError::invalid(
                     field,
@@ -72,15 +121,12 @@ impl Vault {
             ));
         }
         match &scope {
-            HoldScope::Records(sids) if sids.is_empty() || sids.len() > MAX_SIDS => {
-                return Err(VaultError::invalid("sids", format!("expected 1 to {MAX_SIDS}")));
-            }
+            HoldScope::Records(sids) => check_sids(sids.len())?,
             HoldScope::Span { from, to, .. } if from >= to => {
                 return Err(VaultError::invalid("to", "must lie after `from`"));
             }
             _ => {}
         }
-        let account = self.get_account(sid).await?;
         let hold = Hold {
             id: HoldId(random_bytes()?),
             scope,
@@ -88,11 +134,7 @@ impl Vault {
             lifted_at: None,
             review_at,
         };
-        let note = serde_json::to_vec(&Note {
-            matter: matter.to_owned(),
-            reason: reason.to_owned(),
-        });
-        let note = note.map_err(|error| VaultError::invalid("matter", error.to_string()))?;
+        let note = serde_json::to_vec(&note).map_err(|error| VaultError::invalid("matter", error.to_string()))?;
         let row = HoldRow {
             account: account.sid.clone(),
             hold: hold.id,
@@ -146,6 +188,8 @@ impl Vault {
             views.push(HoldView {
                 hold: row.hold,
                 scope: rule.scope.clone(),
+                blocks: self.blocked_by(&account, rule, note.number.as_ref()).await?,
+                number: note.number,
                 matter: note.matter,
                 reason: note.reason,
                 placed_at: rule.placed_at,
@@ -154,6 +198,13 @@ impl Vault {
             });
         }
         Ok(views)
+    }
+}
+
+fn check_sids(count: usize) -> Result<()> {
+    match count {
+        1..=MAX_SIDS => Ok(()),
+        _ => Err(VaultError::invalid("sids", format!("expected 1 to {MAX_SIDS}"))),
     }
 }
 

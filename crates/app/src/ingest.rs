@@ -30,7 +30,7 @@ pub enum Taken {
         /// Its SID.
         sid: Sid,
     },
-    /// The same record was there already; nothing changed.
+    /// The same record was there already, with the same content; nothing changed.
     Known {
         /// Its SID.
         sid: Sid,
@@ -87,6 +87,23 @@ pub(crate) fn find_fault(account: &Account, record: &Record, now: TimeUs) -> Opt
     }
 }
 
+/// What becomes of a record whose SID another one has: the same record is known, any other is refused.
+fn decide_known(record: &Record, there: &Record) -> Taken {
+    let sid = record.sid();
+    if record == there {
+        return Taken::Known { sid };
+    }
+    let source_id = match record {
+        Record::Call(call) => &call.source_id,
+        Record::Message(message) => &message.source_id,
+    };
+    let field = if source_id.is_some() { "source_id" } else { "sid" };
+    Taken::Rejected {
+        code: "duplicate-id",
+        reason: format!("{field}: another record has this id, and says something else"),
+    }
+}
+
 impl Vault {
     /// Takes in records of one account. Those that can be stored are stored in one transaction and are durable when
     /// this returns; for the others the answer says why. Answers are in the order of the records.
@@ -136,16 +153,17 @@ impl Vault {
         for ((partition, secret), indexes) in partitions.iter().zip(days.values()) {
             let loose = secret.derive(LOOSE);
             let mine: Vec<&Record> = indexes.iter().filter_map(|index| records.get(*index)).collect();
-            let known = self.find_sealed_sids(partition, secret, &mine).await?;
-            let mut seen = HashSet::new();
+            let known = self.find_sealed(partition, secret, &mine).await?;
+            let mut seen: HashMap<Sid, &Record> = HashMap::new();
             for (index, record) in indexes.iter().zip(mine) {
                 let sid = record.sid();
-                if known.contains(&sid) || !seen.insert(sid) {
+                if let Some(there) = known.get(&sid).or_else(|| seen.get(&sid).copied()) {
                     if let Some(answer) = answers.get_mut(*index) {
-                        *answer = Some(Taken::Known { sid });
+                        *answer = Some(decide_known(record, there));
                     }
                     continue;
                 }
+                seen.insert(sid, record);
                 let row = LooseRow {
                     sid,
                     at: record.at(),
@@ -160,17 +178,56 @@ impl Vault {
         } else {
             self.catalog.append_loose(now, &rows).await?
         };
+        let mut there: Vec<(usize, &Record)> = Vec::new();
         for (index, is_new) in row_of.into_iter().zip(new) {
-            if let (Some(answer), Some(record)) = (answers.get_mut(index), records.get(index)) {
-                let sid = record.sid();
-                *answer = Some(if is_new {
-                    Taken::New { sid }
-                } else {
-                    Taken::Known { sid }
-                });
+            let (Some(answer), Some(record)) = (answers.get_mut(index), records.get(index)) else {
+                continue;
+            };
+            match is_new {
+                true => *answer = Some(Taken::New { sid: record.sid() }),
+                false => there.push((index, record)),
+            }
+        }
+        for (index, taken) in self.compare_loose(account, &there).await? {
+            if let Some(answer) = answers.get_mut(index) {
+                *answer = Some(taken);
             }
         }
         Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// What becomes of records whose SIDs are there as loose rows.
+    async fn compare_loose(&self, account: &Account, records: &[(usize, &Record)]) -> Result<Vec<(usize, Taken)>> {
+        let mut days: BTreeMap<(Class, Day), Vec<(usize, &Record)>> = BTreeMap::new();
+        for (index, record) in records {
+            let place = (record.class(), record.at().day());
+            days.entry(place).or_default().push((*index, record));
+        }
+        let mut taken = Vec::with_capacity(records.len());
+        for ((class, day), group) in days {
+            let mut stored: HashMap<Sid, Record> = HashMap::new();
+            if let Some(partition) = self.catalog.find_partition(&account.sid, class, day).await?
+                && let Some(secret) = self.partition_key(&partition).await?
+            {
+                let loose = self.catalog.list_loose(&partition.reference()).await?;
+                let wanted: HashSet<Sid> = group.iter().map(|(_, record)| record.sid()).collect();
+                let loose: Vec<LooseRow> = loose.into_iter().filter(|row| wanted.contains(&row.sid)).collect();
+                let open = open_loose(&secret, &loose)?;
+                stored.extend(open.into_iter().map(|record| (record.sid(), record)));
+                let sealed: Vec<&Record> = group.iter().map(|(_, record)| *record).collect();
+                if stored.len() < wanted.len() {
+                    // They were sealed since.
+                    stored.extend(self.find_sealed(&partition, &secret, &sealed).await?);
+                }
+            }
+            taken.extend(group.into_iter().map(|(index, record)| {
+                let sid = record.sid();
+                let known = stored.get(&sid).map(|there| decide_known(record, there));
+                // What was there a moment ago and is gone now cannot be compared any more.
+                (index, known.unwrap_or(Taken::Known { sid }))
+            }));
+        }
+        Ok(taken)
     }
 
     /// The partitions of these days with their keys, opened where they did not exist.

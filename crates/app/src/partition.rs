@@ -264,16 +264,6 @@ impl Vault {
         Ok(known)
     }
 
-    /// As [`Vault::find_sealed`], SIDs alone.
-    pub(crate) async fn find_sealed_sids(
-        &self,
-        row: &PartitionRow,
-        secret: &SecretKey,
-        records: &[&Record],
-    ) -> Result<HashSet<Sid>> {
-        Ok(self.find_sealed(row, secret, records).await?.into_keys().collect())
-    }
-
     /// Encodes records as one segment and writes what is large. The objects are staged first, so that a crash leaves
     /// no unknown object behind.
     pub(crate) async fn write_segment(

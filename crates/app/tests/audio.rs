@@ -203,3 +203,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn behind_the_audio_come_chunks_or_nothing() {
+    let whole = wav(1, 1, 8000, 16, 80);
+    let with = |rest: &[u8], said: u32| {
+        let mut file = whole.clone();
+        file.extend_from_slice(rest);
+        let len = file.len() as u32;
+        put(&mut file, 4, len - 8);
+        put(&mut file, 40, said);
+        file
+    };
+    for rest in [
+        &b"LIST\x06\0\0\0INFOx\0"[..],
+        b"LIST\x05\0\0\0INFOx\0",
+        b"id3 \x02\0\0\0xx",
+        b"LIST\x05\0\0\0INFOx",
+    ] {
+        let info = look(&with(rest, 160), "a.wav").expect("a chunk behind the audio is passed over");
+        assert_eq!(info.data_bytes, 160);
+    }
+    for rest in [
+        &b"junk that is no chunk"[..],
+        b"\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"LIST\xff\0\0\0INFO",
+        b"LIST\x04\0\0\0INFOmore",
+        b"data\x04\0\0\0\x55\x55\x55\x55",
+        b"LIS",
+    ] {
+        assert_eq!(code(&with(rest, 160), "a.wav"), "garbage", "{rest:?}");
+    }
+    // A length that keeps audio silent.
+    assert_eq!(code(&with(&[], 100), "a.wav"), "garbage");
+}

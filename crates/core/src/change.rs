@@ -52,7 +52,7 @@ pub struct PlanChange {
 pub fn decide_recording_retention(policy: &Policy, now: TimeUs, requested_days: u32) -> Decision<RecordingChange> {
     if requested_days == 0 {
         let reason = "Recordings are kept at least 1 day; ask for 1 or more.";
-        return Decision::Refused(Refusal::new("retention-too-short", reason).in_field("days"));
+        return Decision::Refused(Refusal::new("retention-too-short", reason).in_field("recording_days"));
     }
     if let Some(refusal) = over_ceiling(policy, now, requested_days) {
         return Decision::Refused(refusal);
@@ -136,7 +136,7 @@ fn over_ceiling(policy: &Policy, now: TimeUs, requested_days: u32) -> Option<Ref
         ),
     };
     let reason = format!("{whose} keeps recordings at most {ceiling} days. {way_out}");
-    Some(Refusal::new("retention-over-plan", reason).in_field("days"))
+    Some(Refusal::new("retention-over-plan", reason).in_field("recording_days"))
 }
 
 /// The plan's name in a sentence.

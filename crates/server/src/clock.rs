@@ -15,6 +15,31 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that was set to a moment and runs on from it.
+#[derive(Debug, Clone, Copy)]
+pub struct RunningClock {
+    began_at: TimeUs,
+    watch: Stopwatch,
+}
+
+impl RunningClock {
+    /// A clock that shows this moment now.
+    #[must_use]
+    pub fn start(at: TimeUs) -> Self {
+        Self {
+            began_at: at,
+            watch: Stopwatch::start(),
+        }
+    }
+}
+
+impl Clock for RunningClock {
+    fn now(&self) -> TimeUs {
+        let ran_us = i64::try_from(self.watch.elapsed().as_micros()).unwrap_or(i64::MAX);
+        TimeUs(self.began_at.0.saturating_add(ran_us))
+    }
+}
+
 /// Waits.
 #[expect(clippy::disallowed_methods, reason = "the one place that waits")]
 pub async fn wait(duration: Duration) {

@@ -70,8 +70,8 @@ impl Caller {
 impl FromRequestParts<Arc<Door>> for Caller {
     type Rejection = Problem;
 
-    /// Who is at the wrong region's door is sent to the right one before credentials are looked at: they are not known
-    /// here. A token of another account learns nothing about this one.
+    /// A token of another account of this region learns nothing about this account, whatever its region. Credentials
+    /// that are not known here may be known at the right region's door (spec 3.2); who shows none is told nothing.
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Answer<Self> {
         let params = RawPathParams::from_request_parts(parts, door)
             .await
@@ -81,15 +81,13 @@ impl FromRequestParts<Arc<Door>> for Caller {
             .find(|(name, _)| *name == "account")
             .map(|(_, value)| value.parse::<AccountSid>());
         let account = account.and_then(Result::ok);
-        if let Some(account) = &account {
-            door.check_region(account, parts)?;
-        }
         let (key, secret) = find_credentials(parts).ok_or_else(Problem::unauthorized)?;
-        let found = door
-            .vault
-            .find_caller(&key, &secret)
-            .await?
-            .ok_or_else(Problem::unauthorized)?;
+        let Some(found) = door.vault.find_caller(&key, &secret).await? else {
+            if let Some(account) = account.filter(|_| is_token(&key, &secret)) {
+                door.check_region(&account, parts)?;
+            }
+            return Err(Problem::unauthorized());
+        };
         match account {
             Some(account) if account == found.account => {
                 tracing::Span::current().record("account", tracing::field::display(&account));
@@ -124,6 +122,12 @@ impl Door {
         let place = format!("{}{path}", door.as_str().trim_end_matches('/'));
         Err(Problem::misdirected(&region, &place))
     }
+}
+
+/// Whether this has the form of a token, of whatever region.
+fn is_token(key: &str, secret: &str) -> bool {
+    let hex = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex(key, 24) && hex(secret, 64)
 }
 
 /// The Basic credentials (RFC 7617), if there are well-formed ones.

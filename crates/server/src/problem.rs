@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_name_and_field() {
-        let refusal = Refusal::new("retention-over-plan", "The Growth plan keeps 180 days.").in_field("days");
+        let refusal = Refusal::new("retention-over-plan", "The Growth plan keeps 180 days.").in_field("recording_days");
         let problem = Problem::from(VaultError::Refused(refusal));
         assert_eq!(
             (problem.kind.as_str(), problem.status),
             ("/problems/retention-over-plan", 422)
         );
-        assert_eq!(problem.field.as_deref(), Some("days"));
+        assert_eq!(problem.field.as_deref(), Some("recording_days"));
         assert_eq!(problem.title, "Retention over plan");
     }
 

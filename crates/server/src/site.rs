@@ -97,6 +97,22 @@ impl Site {
             .ok_or_else(|| SiteError::Elsewhere(name.to_owned()))
     }
 
+    /// The region that is meant: the one that is named, or the only one that is here.
+    ///
+    /// # Errors
+    /// [`SiteError::Config`] when none is named and there are several, or none.
+    pub fn choose_region(&self, named: Option<&str>) -> Result<String, SiteError> {
+        let here: Vec<_> = self.regions_here().map(|(region, _)| region.name.as_str()).collect();
+        match (named, here.as_slice()) {
+            (Some(name), _) => Ok(self.config.get_region(name)?.name.clone()),
+            (None, [only]) => Ok((*only).to_owned()),
+            (None, _) => Err(SiteError::Config(ConfigError::Value {
+                key: "--region".to_owned(),
+                reason: format!("say which; here are: {}", here.join(", ")),
+            })),
+        }
+    }
+
     /// The parts of a region, not joined to a vault.
     ///
     /// # Errors
@@ -140,8 +156,8 @@ impl Site {
         self.open_vault(&region).await
     }
 
-    /// Creates an account in a region. The directory comes first: a name that stays there without an account does no
-    /// harm, and creating it again goes on.
+    /// Creates an account in a region. What can be refused is refused before the directory is written. The directory
+    /// comes first: a name that a crash leaves there without an account is shown nowhere, and creating it again goes on.
     ///
     /// # Errors
     /// [`SiteError`].
@@ -153,6 +169,7 @@ impl Site {
         country: &str,
     ) -> Result<(), SiteError> {
         let vault = self.open_vault(region).await?;
+        callvault_app::account::check_country(country).map_err(|source| in_region(region, source))?;
         match self.directory.add(account, region) {
             Ok(()) => {}
             Err(DirectoryError::Taken(known)) if known == region => {}

@@ -2,6 +2,9 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+#[path = "api/refusals.rs"]
+mod refusals;
+
 use std::{path::Path, sync::Arc};
 
 use callvault_app::{
@@ -221,12 +224,27 @@ async fn nobody_and_another_tenant_get_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wrong_door_names_the_right_one() {
     let world = world().await;
-    let response = world
-        .client
-        .get(world.url("/v1/accounts/lion/calls"))
-        .send()
+    let get = |key: String, secret: String| {
+        let request = world.client.get(world.url("/v1/accounts/lion/calls"));
+        request.basic_auth(key, Some(secret)).send()
+    };
+    // Who shows nothing, or what is no token, does not learn where an account lives.
+    let (status, answer) = world.send(Method::GET, "/v1/accounts/lion/calls", None, None).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
+    let response = get("a".to_owned(), "b".to_owned()).await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    // Neither does another account of this region.
+    let (status, answer) = world
+        .send(Method::GET, "/v1/accounts/lion/calls", Some(&world.other), None)
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
+    // A token of that region is not known here; its holder is sent to where it is.
+    let vault = world.site.open_vault("sg").await.expect("a vault");
+    let token = vault
+        .create_token(&sid("lion"), Role::Developer)
         .await
-        .expect("an answer");
+        .expect("a token");
+    let response = get(token.token_key, token.secret).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);
     assert_eq!(
         response.headers()["location"],

@@ -49,7 +49,9 @@ pub(super) fn probe<R: Read + Seek>(reader: &mut R, len: u64) -> Result<AudioInf
             b"fmt " => layout = Some(read_layout(reader, bytes)?),
             b"data" => {
                 let layout = layout.ok_or(AudioError::BadHeader("data comes before fmt"))?;
-                return finish(&layout, riff_bytes, bytes, at + 8, len);
+                let info = finish(&layout, riff_bytes, bytes, at + 8, len)?;
+                check_rest(reader, at + 8 + u64::from(bytes), bytes & 1, len)?;
+                return Ok(info);
             }
             _ => {}
         }
@@ -132,6 +134,27 @@ fn finish(layout: &Layout, riff_bytes: u32, data_bytes: u32, data_at: u64, len: 
         duration_ms: samples * 1000 / u64::from(layout.sample_rate_hz),
         data_bytes: said,
     })
+}
+
+/// Behind the audio come whole chunks or nothing. Anything else is audio that the length keeps silent about, or no part
+/// of a recording. The last chunk may lack its pad byte.
+fn check_rest<R: Read + Seek>(reader: &mut R, data_end: u64, pad: u32, len: u64) -> Result<(), AudioError> {
+    let mut at = data_end + u64::from(pad);
+    for _ in 0..MAX_CHUNKS {
+        if at >= len {
+            return Ok(());
+        }
+        reader.seek(SeekFrom::Start(at))?;
+        let mut head = [0; 8];
+        let head = read_up_to(reader, &mut head)?;
+        let named = head.len() == 8 && head[..4].iter().all(|byte| (0x20..0x7f).contains(byte));
+        let bytes = u64::from(u32_at(head, 4));
+        if !named || &head[..4] == b"data" || at + 8 + bytes > len {
+            return Err(AudioError::Garbage(at));
+        }
+        at += 8 + bytes + (bytes & 1);
+    }
+    Err(AudioError::BadHeader("it has too many chunks"))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

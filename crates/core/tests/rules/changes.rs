@@ -39,7 +39,10 @@ fn a_plan_allows_up_to_its_ceiling_and_names_the_one_that_allows_more() {
         let refusal = decide_recording_retention(&policy, now(), ceiling + 1)
             .into_result()
             .expect_err("too long");
-        assert_eq!((refusal.code, refusal.field), ("retention-over-plan", Some("days")));
+        assert_eq!(
+            (refusal.code, refusal.field),
+            ("retention-over-plan", Some("recording_days"))
+        );
         for part in [&ceiling.to_string(), next] {
             assert!(refusal.reason.contains(part), "{refusal}");
         }

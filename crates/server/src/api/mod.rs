@@ -30,6 +30,8 @@ use crate::{door::Door, problem::Problem};
 
 /// The longest JSON body.
 pub const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
+/// The longest body of any other endpoint.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The longest recording taken by one request; longer ones are imported by the CLI.
 pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
 
@@ -94,6 +96,7 @@ pub fn router(door: Arc<Door>) -> Router {
             "/deletions/{index}/certificate",
             get(deletions::certificate::certificate),
         )
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(layers::limit_time));
     // What carries streams ends when its peer stops sending, not after a fixed time.
     let streams = Router::new()

@@ -1,10 +1,14 @@
 //! Query parameters, read one by one so that each error names its parameter.
 
-use std::{collections::BTreeMap, convert::Infallible, str::FromStr};
+use std::{collections::BTreeMap, convert::Infallible, marker::PhantomData, str::FromStr};
 
 use axum::{
     Json,
-    extract::{FromRequestParts, rejection::JsonRejection},
+    body::Bytes,
+    extract::{
+        FromRequestParts,
+        rejection::{BytesRejection, JsonRejection},
+    },
     http::{StatusCode, request::Parts},
 };
 use callvault_app::{
@@ -13,7 +17,15 @@ use callvault_app::{
     read::Cursor,
 };
 
-use crate::problem::{Answer, Problem};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use crate::{
+    api::MAX_BODY_BYTES,
+    problem::{Answer, Problem},
+};
 
 /// The parameters of a request. What is left after reading is an error: a misspelt filter must not be ignored.
 pub struct Params(BTreeMap<String, String>);
@@ -114,13 +126,13 @@ impl Params {
     }
 }
 
-/// Reads a moment, RFC 3339.
+/// Reads a moment: RFC 3339, or a day, which is its first moment in UTC.
 ///
 /// # Errors
 /// 422.
 pub fn parse_time(field: &'static str, text: &str) -> Answer<TimeUs> {
     // In a query, an unescaped `+` of the offset arrives as a blank.
-    TimeUs::parse(&text.replace(' ', "+")).map_err(|error| Problem::invalid(field, format!("{error}.")))
+    crate::cli::parse_time(&text.replace(' ', "+")).map_err(|error| Problem::invalid(field, format!("{error}.")))
 }
 
 /// Reads a telephone number.
@@ -143,22 +155,46 @@ pub fn parse_sid(text: &str, what: &str) -> Answer<Sid> {
     text.parse().map_err(|_| Problem::not_found(what))
 }
 
+/// A JSON object as a structure. serde by itself also takes an array for one, its fields in order.
+pub struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+/// What a handler gets of a JSON body.
+pub type JsonBody<T> = Result<Json<Object<T>>, JsonRejection>;
+
 /// Reads a JSON body.
 ///
 /// # Errors
-/// 400 when it is no JSON, 415 when it says it is none, 422 when a field is missing, unknown or of another type.
-pub fn read_json<T>(body: Result<Json<T>, JsonRejection>) -> Answer<T> {
+/// 400 when it is no JSON, 413 when it is too long, 415 when it says it is no JSON, 422 when a field is missing, unknown
+/// or of another type.
+pub fn read_json<T>(body: JsonBody<T>) -> Answer<T> {
     match body {
-        Ok(Json(value)) => Ok(value),
+        Ok(Json(Object(value))) => Ok(value),
         Err(JsonRejection::JsonDataError(error)) => {
-            // serde names fields in backticks; the first is the one at fault. Values stay out of the answer.
-            let text = error.body_text();
-            let field = text
-                .split('`')
-                .nth(1)
-                .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-            let field = field.unwrap_or("body").to_owned();
-            Err(Problem::invalid(field, "Missing, unknown, or of another type."))
+            let field = field_at_fault(&error.body_text());
+            Err(Problem::invalid(
+                field,
+                "Missing, unknown, sent twice, or of another type.",
+            ))
         }
         Err(JsonRejection::JsonSyntaxError(_)) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -170,12 +206,44 @@ pub fn read_json<T>(body: Result<Json<T>, JsonRejection>) -> Answer<T> {
             "not-json",
             "Send application/json.",
         )),
-        Err(_) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "body-cut",
-            "The body could not be read.",
-        )),
+        Err(rejection) => Err(unreadable(rejection.status(), MAX_BODY_BYTES)),
     }
+}
+
+/// Reads a whole body of bytes.
+///
+/// # Errors
+/// 413 above the endpoint's limit, 400 when it broke off.
+pub fn read_bytes(body: Result<Bytes, BytesRejection>, limit_bytes: usize) -> Answer<Bytes> {
+    body.map_err(|rejection| unreadable(rejection.status(), limit_bytes))
+}
+
+fn unreadable(status: StatusCode, limit_bytes: usize) -> Problem {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(limit_bytes),
+        _ => Problem::new(StatusCode::BAD_REQUEST, "body-cut", "The body could not be read."),
+    }
+}
+
+/// The field that serde's text is about: the path it begins with, or the name behind what is wrong with it. Values stay
+/// out of it.
+fn field_at_fault(text: &str) -> String {
+    let said = text.rsplit_once("target type: ").map_or(text, |(_, said)| said);
+    let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let path = said
+        .split(": ")
+        .next()
+        .and_then(|path| path.split(['[', '.']).next())
+        .filter(is_name)
+        .filter(|_| said.contains(": "));
+    let named = || {
+        ["missing field `", "unknown field `", "duplicate field `"]
+            .iter()
+            .find_map(|start| said.strip_prefix(start))
+            .and_then(|rest| rest.split('`').next())
+            .filter(is_name)
+    };
+    path.or_else(named).unwrap_or("body").to_owned()
 }
 
 /// A cursor as clients see it: opaque.
@@ -218,6 +286,39 @@ mod tests {
         assert_eq!(field(params.take_limit().expect_err("limit")), "limit");
         assert_eq!(field(params.take_time("from").expect_err("from")), "from");
         assert_eq!(field(params.finish().expect_err("unknown")), "query");
+    }
+
+    #[test]
+    fn the_field_at_fault_is_found_and_no_value_is_taken_for_one() {
+        let start = "Failed to deserialize the JSON body into the target type: ";
+        for (said, field) in [
+            (
+                "recording_days: invalid type: string \"90\", expected u32 at line 1 column 22",
+                "recording_days",
+            ),
+            (
+                "sids[3]: invalid type: integer `7`, expected a string at line 1 column 22",
+                "sids",
+            ),
+            ("missing field `matter` at line 1 column 2", "matter"),
+            (
+                "unknown field `colour`, expected `recording_days` at line 1 column 9",
+                "colour",
+            ),
+            (
+                "invalid type: string \"`secret`: x\", expected an object at line 1 column 9",
+                "body",
+            ),
+        ] {
+            assert_eq!(field_at_fault(&format!("{start}{said}")), field, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_its_first_moment() {
+        let mut params = Params::parse("to=2026-01-31");
+        let at = params.take_time("to").expect("good").expect("there");
+        assert_eq!(at.to_string(), "2026-01-31T00:00:00Z");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `accounts` and `tokens`.
 
 use callvault_app::{
+    VaultError,
     account::Role,
     core::{AccountSid, Class, Plan},
 };
@@ -101,11 +102,18 @@ async fn list(site: &Site, out: &Output) -> Done {
             continue;
         }
         let vault = site.open_vault(&region).await?;
-        // Closed accounts stay in the directory: their names are not given away again.
-        let Ok(open) = vault.get_account(&account).await else {
-            rows.push(json!({ "account": account, "region": region, "closed": true }));
-            lines += &format!("{account:24} {region:8} closed\n");
-            continue;
+        let open = match vault.get_account(&account).await {
+            Ok(open) => open,
+            // Closed accounts stay in the directory: their names are not given away again. A name without a closure is
+            // what a crash left of a creation; it holds nothing.
+            Err(VaultError::NotFound { .. }) => {
+                if !vault.list_deletions(&account, None, 1).await?.is_empty() {
+                    rows.push(json!({ "account": account, "region": region, "closed": true }));
+                    lines += &format!("{account:24} {region:8} closed\n");
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         let mut counts = Vec::new();
         for class in [Class::Call, Class::Message, Class::Recording] {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     CliError, Done, Output,
-    output::{show_bytes, show_count},
+    output::{show_bytes, show_counted},
     parse_account, parse_sid,
 };
 use crate::site::Site;
@@ -78,7 +78,11 @@ impl Delete {
                 for class in [Class::Call, Class::Message, Class::Recording] {
                     let (records, bytes) = vault.usage(&account, class).await?;
                     total += records;
-                    parts.push(format!("{} {class}s ({})", show_count(records), show_bytes(bytes)));
+                    parts.push(format!(
+                        "{} ({})",
+                        show_counted(records, class.as_str()),
+                        show_bytes(bytes)
+                    ));
                 }
                 let what = format!(
                     "Deletes account {account} with {}. Export first what is still needed.",
@@ -99,7 +103,8 @@ impl Records {
             _ => return Err(CliError::Usage("--class: expected call or message".to_owned())),
         };
         let vault = site.open_vault_of(&self.account).await?;
-        let what = format!("Deletes {} {class} records as put in by mistake.", self.sids.len());
+        let records = show_counted(self.sids.len() as u64, &format!("{class} record"));
+        let what = format!("Deletes {records} as put in by mistake.");
         out.confirm(self.account.as_str(), self.confirm.as_deref(), &what)?;
         let entries = vault
             .erase_records(&self.account, class, &self.sids, Cause::IngestError)
@@ -114,7 +119,7 @@ async fn finish(vault: &Vault, out: &Output, account: &AccountSid, records: u64,
     out.show(
         &json!({ "account": account, "records": records, "log_entries": entries, "published": published }),
         || {
-            let mut text = format!("deleted: {} records are unreadable now\n", show_count(records));
+            let mut text = format!("deleted: {}, unreadable now\n", show_counted(records, "record"));
             for entry in entries {
                 text += &format!("certificate: callvault certificate {account} {entry}\n");
             }

@@ -1,14 +1,18 @@
 //! `holds`.
 
-use callvault_app::core::{AccountSid, HoldId, TimeUs};
+use callvault_app::core::{AccountSid, HoldId, Reader, TimeUs};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{CliError, Done, Output, parse_account, parse_time};
+use super::{
+    CliError, Done, Output,
+    output::{show_count, show_counted},
+    parse_account, parse_time,
+};
 use crate::{
     api::holds::{
-        body::{HoldBody, ScopeBody},
-        create::{NewHold, read_scope},
+        body::{BlockedBody, HoldBody, ScopeBody},
+        create::{NewHold, read_target},
     },
     site::Site,
 };
@@ -66,10 +70,27 @@ pub(super) struct Place {
 
 fn show_scope(scope: &ScopeBody) -> String {
     match scope {
-        ScopeBody::Records { sids } => format!("{} records", sids.len()),
-        ScopeBody::Number { number_hash } => format!("number with hash {number_hash}"),
+        ScopeBody::Records { sids } => show_counted(sids.len() as u64, "record"),
+        ScopeBody::Number {
+            number: Some(number), ..
+        } => format!("number {number}"),
+        ScopeBody::Number { number_hash, .. } => format!("number with hash {number_hash}"),
         ScopeBody::Span { class, from, to } => format!("{} from {from} to {to}", class.unwrap_or("everything")),
     }
+}
+
+fn show_blocked(blocks: &[BlockedBody]) -> String {
+    if blocks.is_empty() {
+        return "nothing".to_owned();
+    }
+    let parts = blocks.iter().map(|blocked| {
+        let records = show_counted(blocked.records, blocked.class);
+        match blocked.past_term {
+            0 => records,
+            past_term => format!("{records} ({} past term)", show_count(past_term)),
+        }
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 impl Holds {
@@ -77,7 +98,10 @@ impl Holds {
         match self {
             Self::List { account } => {
                 let views = site.open_vault_of(&account).await?.list_holds(&account).await?;
-                let holds: Vec<_> = views.iter().map(HoldBody::from).collect();
+                let holds: Vec<_> = views
+                    .iter()
+                    .map(|view| HoldBody::new(view, Reader::Compliance))
+                    .collect();
                 out.show(&json!({ "holds": holds }), || {
                     if holds.is_empty() {
                         return "no holds".to_owned();
@@ -90,11 +114,12 @@ impl Holds {
                                 None => format!("in force, review {}", hold.review_at),
                             };
                             format!(
-                                "{}  {state}\n  {}: {}\n  {}\n",
+                                "{}  {state}\n  {}: {}\n  {}; blocks {}\n",
                                 hold.id,
                                 hold.matter,
                                 hold.reason,
-                                show_scope(&hold.scope)
+                                show_scope(&hold.scope),
+                                show_blocked(&hold.blocks)
                             )
                         })
                         .collect()
@@ -126,9 +151,12 @@ impl Place {
             review_at: self.review_at.to_string(),
         };
         let account = vault.get_account(&self.account).await?;
-        let scope = read_scope(&account, &new).map_err(|problem| CliError::Refused(problem.detail))?;
+        let target = read_target(&account, &new).map_err(|problem| {
+            let field = problem.field.as_deref().unwrap_or("hold");
+            CliError::Refused(format!("{field}: {}", problem.detail))
+        })?;
         let id = vault
-            .place_hold(&self.account, scope, &new.matter, &new.reason, self.review_at)
+            .place_hold_on(&self.account, &target, &new.matter, &new.reason, self.review_at)
             .await?;
         out.show(&json!({ "hold": id.to_string() }), || format!("hold {id} placed"))
     }

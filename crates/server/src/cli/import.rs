@@ -6,14 +6,21 @@ use std::{
 };
 
 use callvault_app::{
+    Vault,
     bulk::{ImportFile, Progress},
     core::{AccountSid, Class},
     import::{Format, detect, parse_time_zone},
 };
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::{CliError, Done, Output, output::show_count, parse_account, recordings::Recordings};
+use super::{
+    CliError, Done, Output,
+    output::{show_count, show_counted},
+    parse_account,
+    recordings::Recordings,
+};
 use crate::site::Site;
 
 #[derive(Subcommand)]
@@ -45,15 +52,47 @@ pub(super) struct Records {
     /// What they are written in; found out if absent.
     #[arg(long)]
     format: Option<FormatName>,
-    /// Zone of times that carry none: UTC, an offset, or a name such as Asia/Kolkata.
+    /// Zone of times that carry none: UTC, an offset, or a name such as Asia/Kolkata. A file that was imported with
+    /// another zone is refused, because its rows would be stored a second time.
     #[arg(long, default_value = "UTC")]
     time_zone: String,
     /// Where refused rows go: this file, or FILE.rejects.csv beside each file.
     #[arg(long)]
     rejects: Option<PathBuf>,
-    /// Read from the beginning, though an earlier import of the file is known.
+    /// Read from the beginning, though an earlier import of the file is known; also with another time zone.
     #[arg(long)]
     from_start: bool,
+}
+
+/// Files that could not be imported, while the others were.
+#[derive(Default)]
+pub(super) struct Failures(Vec<CliError>);
+
+impl Failures {
+    pub(super) fn add(&mut self, error: CliError) {
+        self.0.push(error);
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The worst of them, which says how many of `files` there are.
+    pub(super) fn into_result(self, files: usize) -> Done {
+        let count = self.0.len();
+        let Some(worst) = self.0.into_iter().max_by_key(CliError::code) else {
+            return Ok(());
+        };
+        if files == 1 {
+            return Err(worst);
+        }
+        let tell = |text| format!("{count} of {files} files not imported, among them {text}");
+        Err(match worst {
+            CliError::Refused(text) => CliError::Refused(tell(text)),
+            CliError::Usage(text) => CliError::Usage(tell(text)),
+            CliError::Failed(text) => CliError::Failed(tell(text)),
+        })
+    }
 }
 
 impl Import {
@@ -67,6 +106,8 @@ impl Import {
 }
 
 impl Records {
+    /// Imports file after file. One that cannot be imported does not keep the others from it; the exit code is that of
+    /// the worst.
     async fn run(self, site: &Site, out: &Output, class: Class) -> Done {
         if self.rejects.is_some() && self.files.len() > 1 {
             return Err(CliError::Usage("--rejects goes with one file".to_owned()));
@@ -76,51 +117,79 @@ impl Records {
         let vault = site.open_vault_of(&self.account).await?;
         let mut reports = Vec::new();
         let mut rejected = 0;
+        let mut failures = Failures::default();
         for path in &self.files {
-            let size = std::fs::metadata(path)
-                .map_err(|error| CliError::file("import file", &error))?
-                .len();
-            let format = self.format_of(path, class)?;
-            let rejects = self.rejects.clone().unwrap_or_else(|| beside(path));
-            let bar = out.bytes_bar(size, "importing");
-            let import = ImportFile {
-                path: path.clone(),
-                format,
-                time_zone: time_zone.clone(),
-                rejects: rejects.clone(),
-                from_start: self.from_start,
-            };
-            let mut report = |progress: &Progress| bar.set_position(progress.offset_bytes);
-            let done = vault.import_file(&self.account, import, &mut report).await?;
-            bar.finish_and_clear();
-            rejected += done.rejected;
-            let rejects = (done.rejected > 0).then_some(rejects);
-            out.say(&format!(
-                "{}: {} stored, {} known, {} refused{}",
-                path.display(),
-                show_count(done.stored),
-                show_count(done.known),
-                show_count(done.rejected),
-                rejects
-                    .as_ref()
-                    .map(|path| format!(", see {}", path.display()))
-                    .unwrap_or_default()
-            ))?;
-            reports.push(json!({
-                "file": path, "rows": done.rows, "stored": done.stored, "known": done.known,
-                "rejected": done.rejected, "rejects": rejects,
-            }));
+            let import = self.plan(path, class, &time_zone);
+            match self.import(&vault, out, import).await {
+                Ok((done, report)) => {
+                    rejected += done.rejected;
+                    reports.push(report);
+                }
+                Err(error) => {
+                    let error = error.of_file(path);
+                    if self.files.len() > 1 {
+                        out.note(&error);
+                    }
+                    reports.push(json!({ "file": path, "error": error.to_json() }));
+                    failures.add(error);
+                }
+            }
         }
-        if out.is_json() {
-            out.show(&json!({ "files": reports, "rejected": rejected }), String::new)?;
+        out.show_json(&json!({
+            "time_zone": self.time_zone, "files": reports, "rejected": rejected, "failed": failures.count(),
+        }))?;
+        failures.into_result(self.files.len())?;
+        match rejected {
+            0 => Ok(()),
+            rows => Err(CliError::Refused(format!(
+                "refused: {}; everything else is stored",
+                show_counted(rows, "row")
+            ))),
         }
-        if rejected > 0 {
-            return Err(CliError::Refused(format!(
-                "{} rows were refused; the others are stored",
-                show_count(rejected)
-            )));
-        }
-        Ok(())
+    }
+
+    fn plan(&self, path: &Path, class: Class, time_zone: &TimeZone) -> Result<ImportFile, CliError> {
+        Ok(ImportFile {
+            path: path.to_owned(),
+            format: self.format_of(path, class)?,
+            time_zone: time_zone.clone(),
+            rejects: self.rejects.clone().unwrap_or_else(|| beside(path)),
+            from_start: self.from_start,
+        })
+    }
+
+    async fn import(
+        &self,
+        vault: &Vault,
+        out: &Output,
+        import: Result<ImportFile, CliError>,
+    ) -> Result<(Progress, serde_json::Value), CliError> {
+        let import = import?;
+        let (path, rejects) = (import.path.clone(), import.rejects.clone());
+        let size = std::fs::metadata(&path)
+            .map_err(|error| CliError::file("import file", &error))?
+            .len();
+        let bar = out.bytes_bar(size, "importing");
+        let mut report = |progress: &Progress| bar.set_position(progress.offset_bytes);
+        let done = vault.import_file(&self.account, import, &mut report).await;
+        bar.finish_and_clear();
+        let done = done?;
+        let rejects = (done.rejected > 0).then_some(rejects);
+        let see = rejects.as_ref().map(|path| format!(", see {}", path.display()));
+        out.say(&format!(
+            "{}: {} stored, {} known, {} refused{}; times without a zone are in {}",
+            path.display(),
+            show_count(done.stored),
+            show_count(done.known),
+            show_count(done.rejected),
+            see.unwrap_or_default(),
+            self.time_zone
+        ))?;
+        let report = json!({
+            "file": path, "rows": done.rows, "stored": done.stored, "known": done.known,
+            "rejected": done.rejected, "rejects": rejects,
+        });
+        Ok((done, report))
     }
 
     fn format_of(&self, path: &Path, class: Class) -> Result<Format, CliError> {
@@ -140,10 +209,9 @@ impl Records {
                     Some(Format::Ndjson(_)) => Ok(Format::Ndjson(class)),
                     Some(Format::Csv(_)) => Ok(Format::Csv(class)),
                     Some(format) => Ok(format),
-                    None => Err(CliError::Refused(format!(
-                        "{}: not a format that is known; say which with --format",
-                        path.display()
-                    ))),
+                    None => Err(CliError::Refused(
+                        "not a format that is known; say which with --format".to_owned(),
+                    )),
                 }
             }
         }

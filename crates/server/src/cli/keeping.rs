@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     Done, Output,
     accounts::parse_plan,
-    output::{show_bytes, show_count},
+    output::{show_bytes, show_count, show_counted},
     parse_account, parse_time,
 };
 use crate::{
@@ -78,20 +78,22 @@ pub(super) struct Forecast {
 
 fn show_change(change: &ChangeBody) -> String {
     let mut text = format!(
-        "recordings kept {} days instead of {}, from {}\n",
-        change.recording_days, change.previous_days, change.effective_at
+        "recordings kept {} instead of {}, from {}\n",
+        show_counted(u64::from(change.recording_days), "day"),
+        change.previous_days,
+        change.effective_at
     );
     let deletes = &change.deletes;
     match &deletes.first_at {
         Some(first_at) => {
-            let (records, bytes) = (show_count(deletes.records), show_bytes(deletes.bytes));
-            text += &format!("deletes {records} recordings ({bytes}) sooner, the first at {first_at}\n");
+            let (records, bytes) = (show_counted(deletes.records, "recording"), show_bytes(deletes.bytes));
+            text += &format!("deletes {records} ({bytes}) sooner, the first at {first_at}\n");
         }
         None => text += "deletes nothing sooner\n",
     }
     if deletes.held > 0 {
         text += &format!(
-            "{} more are held and stay until their hold is lifted\n",
+            "held, and kept until their hold is lifted: {} more\n",
             show_count(deletes.held)
         );
     }
@@ -158,8 +160,8 @@ impl PlanCommand {
         let vault = site.open_vault_of(&account).await?;
         let (change, preview) = vault.preview_plan(&account, plan).await?;
         if preview.records > 0 {
-            let (records, bytes) = (show_count(preview.records), show_bytes(preview.bytes));
-            let what = format!("Deletes {records} recordings ({bytes}) sooner.");
+            let (records, bytes) = (show_counted(preview.records, "recording"), show_bytes(preview.bytes));
+            let what = format!("Deletes {records} ({bytes}) sooner.");
             out.confirm(account.as_str(), confirm.as_deref(), &what)?;
         }
         vault.set_plan(&account, plan).await?;

@@ -5,29 +5,29 @@ use std::{io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Done, Output};
+use super::{CliError, Done, Output, output::show_counted};
 use crate::site::Site;
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
     /// Show the key provider and the epochs.
     Status {
-        /// Region.
+        /// Region; needed where there are several.
         #[arg(long)]
-        region: String,
+        region: Option<String>,
     },
     /// Begin a new epoch now; everything alive is wrapped into it. Old epochs end when their time is over.
     Rotate {
-        /// Region.
+        /// Region; needed where there are several.
         #[arg(long)]
-        region: String,
+        region: Option<String>,
     },
     /// Copy the key file. The copy opens what the vault can open today: keep it apart from backups, and destroy it when
     /// you take the next.
     Backup {
-        /// Region.
+        /// Region; needed where there are several.
         #[arg(long)]
-        region: String,
+        region: Option<String>,
         /// A new file.
         file: PathBuf,
     },
@@ -36,15 +36,19 @@ pub(super) enum Keys {
 impl Keys {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
         match self {
-            Self::Status { region } => status(site, out, &region).await,
+            Self::Status { region } => status(site, out, &site.choose_region(region.as_deref())?).await,
             Self::Rotate { region } => {
-                let vault = site.open_vault(&region).await?;
+                let vault = site.open_vault(&site.choose_region(region.as_deref())?).await?;
                 let report = vault.keys().rotate(vault.now()).await?;
                 out.show(&report, || {
-                    format!("{} epoch begun, {} keys wrapped anew", report.created, report.rewrapped)
+                    let (begun, keys) = (
+                        show_counted(report.created, "epoch"),
+                        show_counted(report.rewrapped, "key"),
+                    );
+                    format!("{begun} begun, {keys} wrapped anew")
                 })
             }
-            Self::Backup { region, file } => backup(site, out, &region, &file),
+            Self::Backup { region, file } => backup(site, out, &site.choose_region(region.as_deref())?, &file),
         }
     }
 }
@@ -76,8 +80,10 @@ async fn status(site: &Site, out: &Output, region: &str) -> Done {
         for row in &epochs {
             let state = if row.open { "open" } else { "closing" };
             text += &format!(
-                "epoch {:>6} since {} {state:8} {} keys\n",
-                row.epoch, row.created_at, row.live_keys
+                "epoch {:>6} since {} {state:8} {}\n",
+                row.epoch,
+                row.created_at,
+                show_counted(row.live_keys, "key")
             );
         }
         text

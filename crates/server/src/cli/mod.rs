@@ -1,7 +1,8 @@
 //! The command line.
 //!
 //! Exit codes: 0 done; 1 refused, not found, or not as it should be (a certificate that does not hold, a doctor's
-//! alarm); 2 wrong usage or configuration; 3 a store, key or file failed.
+//! alarm); 2 wrong usage or configuration; 3 a store, key or file failed. With `--json`, an error is one line of JSON on
+//! standard error: `{"error":{"kind":"refused","exit_code":1,"message":"..."}}`.
 
 mod accounts;
 mod deletion;
@@ -20,12 +21,13 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use callvault_app::{VaultError, core::AccountSid};
 use clap::{Parser, Subcommand};
 
-pub use output::{Output, show_bytes, show_count};
+pub use output::{Output, show_bytes, show_count, show_counted};
 pub(crate) use running::start_log;
 
 use crate::{
     clock::SystemClock,
     config::{Config, ConfigError},
+    demo,
     serve::ServeError,
     site::{Site, SiteError},
 };
@@ -111,11 +113,34 @@ pub enum CliError {
 }
 
 impl CliError {
-    const fn code(&self) -> u8 {
+    pub(crate) const fn code(&self) -> u8 {
         match self {
             Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Failed(_) => 3,
+        }
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Usage(_) => "usage",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The error as scripts read it, below `error`.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "kind": self.kind(), "exit_code": self.code(), "message": one_line(&self.to_string()) })
+    }
+
+    /// The same error, naming the file at fault.
+    pub(crate) fn of_file(self, path: &std::path::Path) -> Self {
+        let name = |text| format!("{}: {text}", path.display());
+        match self {
+            Self::Refused(text) => Self::Refused(name(text)),
+            Self::Usage(text) => Self::Usage(name(text)),
+            Self::Failed(text) => Self::Failed(name(text)),
         }
     }
 
@@ -174,22 +199,47 @@ impl From<ServeError> for CliError {
 /// What a command's end is.
 pub(crate) type Done = Result<(), CliError>;
 
+/// Reads the command line. What is no command is explained, and so is whatever was asked to be explained.
+///
+/// # Errors
+/// The process's exit code: 0 after help, 2 after wrong usage.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let code = u8::try_from(error.exit_code()).unwrap_or(2);
+        let scripts_read = std::env::args_os().any(|argument| argument == "--json");
+        if scripts_read && code != 0 {
+            let text = error.render().to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text).to_owned();
+            output::complain(true, &CliError::Usage(text));
+        } else {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+        }
+        ExitCode::from(code)
+    })
+}
+
+/// One line, whatever a driver had to say.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Runs a command and says how it ended.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::complain(&format!("the runtime does not start: {error}"));
-            return ExitCode::from(3);
+            let error = CliError::Failed(format!("the runtime does not start: {error}"));
+            output::complain(cli.json, &error);
+            return ExitCode::from(error.code());
         }
     };
+    let json = cli.json;
     match runtime.block_on(dispatch(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = error.to_string();
-            // One line, whatever a driver had to say.
-            output::complain(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+            output::complain(json, &error);
             ExitCode::from(error.code())
         }
     }
@@ -204,7 +254,8 @@ async fn dispatch(cli: Cli) -> Done {
         command => command,
     };
     let config = Config::load(cli.config.as_deref(), &|name| std::env::var(name).ok())?;
-    let site = Site::new(config, Arc::new(SystemClock))?;
+    let clock = demo::find_clock(&config.data_dir)?.unwrap_or_else(|| Arc::new(SystemClock));
+    let site = Site::new(config, clock)?;
     match command {
         Command::Serve(command) => command.run(&site, &out).await,
         Command::Work(command) => command.run(&site).await,
@@ -232,8 +283,11 @@ pub(crate) fn parse_account(text: &str) -> Result<AccountSid, String> {
         .map_err(|error: callvault_app::core::id::BadId| error.to_string())
 }
 
-/// Reads a moment from an argument: RFC 3339, or a day.
-pub(crate) fn parse_time(text: &str) -> Result<callvault_app::core::TimeUs, String> {
+/// Reads a moment: RFC 3339, or a day, which is its first moment in UTC.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_time(text: &str) -> Result<callvault_app::core::TimeUs, String> {
     use callvault_app::core::{Day, TimeUs};
     TimeUs::parse(text)
         .or_else(|_| Day::parse(text).map(Day::start))

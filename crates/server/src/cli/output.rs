@@ -39,12 +39,31 @@ impl Output {
         say(text.trim_end())
     }
 
+    /// Prints the value as JSON; people have read it already.
+    ///
+    /// # Errors
+    /// When nobody can read it.
+    pub fn show_json(self, value: &impl Serialize) -> Done {
+        if self.json {
+            self.show(value, String::new)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Prints a line for people; scripts get nothing.
     ///
     /// # Errors
     /// When nobody can read it.
     pub fn say(self, line: &str) -> Done {
         if self.json { Ok(()) } else { say(line) }
+    }
+
+    /// Tells people of something that went wrong while the rest goes on; scripts find it in the answer.
+    pub fn note(self, error: &CliError) {
+        if !self.json {
+            complain(false, error);
+        }
     }
 
     /// A progress bar over bytes. It appears on a terminal only.
@@ -103,10 +122,15 @@ fn say(text: &str) -> Done {
     }
 }
 
-/// Prints an error.
-pub(super) fn complain(text: &str) {
+/// Prints an error to standard error, as one line.
+pub(super) fn complain(json: bool, error: &CliError) {
+    let text = if json {
+        serde_json::json!({ "error": error.to_json() }).to_string()
+    } else {
+        format!("callvault: {}", super::one_line(&error.to_string()))
+    };
     // Without a standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "callvault: {text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A number with its unit, for people.
@@ -119,4 +143,11 @@ pub fn show_bytes(bytes: u64) -> String {
 #[must_use]
 pub fn show_count(count: u64) -> String {
     indicatif::HumanCount(count).to_string()
+}
+
+/// A count of things, for people: `1 row`, `1,000 rows`.
+#[must_use]
+pub fn show_counted(count: u64, one: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {one}{ending}", show_count(count))
 }

@@ -13,7 +13,11 @@ use callvault_app::{
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, Done, Output, output::show_count, parse_account};
+use super::{
+    CliError, Done, Output,
+    output::{show_count, show_counted},
+    parse_account,
+};
 use crate::{api::deletions::list::DeletionBody, site::Site};
 
 /// Arguments of `deletions`.
@@ -162,9 +166,9 @@ fn refuse(reason: String) -> CliError {
 
 fn summary<W, T>(deletion: &callvault_app::core::proof::Deletion<W, T>) -> String {
     let class = deletion.class.map_or("account key", callvault_app::core::Class::as_str);
-    let records = show_count(deletion.records);
+    let records = show_counted(deletion.records, &format!("{class} record"));
     format!(
-        "{records} {class} records of {} to {} deleted at {} in region {} ({})",
+        "{records} of {} to {} deleted at {} in region {} ({})",
         deletion.from, deletion.to, deletion.at, deletion.region, deletion.cause
     )
 }

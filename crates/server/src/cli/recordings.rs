@@ -21,7 +21,12 @@ use callvault_app::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{CliError, Done, Output, output::show_count, parse_account};
+use super::{
+    CliError, Done, Output,
+    import::Failures,
+    output::{show_count, show_counted},
+    parse_account,
+};
 use crate::{api::recordings::create::recording_sid, site::Site};
 
 /// How far a call may lie from what its recording's file says of time.
@@ -69,40 +74,65 @@ impl Recordings {
         let vault = site.open_vault_of(&self.account).await?;
         let account = vault.get_account(&self.account).await?;
         let mut files = Vec::new();
+        let mut failures = Failures::default();
+        let mut errors = Vec::new();
+        let alone = self.paths.len() == 1 && self.paths.iter().all(|path| !path.is_dir());
+        let mut fail = |error: CliError, path: &Path| {
+            let error = error.of_file(path);
+            if !alone {
+                out.note(&error);
+            }
+            errors.push(json!({ "file": path, "error": error.to_json() }));
+            failures.add(error);
+        };
         for path in &self.paths {
-            collect(path, &mut files)?;
+            if let Err(error) = collect(path, &mut files) {
+                fail(error, path);
+            }
         }
         files.sort();
         let calls = find_calls(&vault, &account, &files).await?;
         let bar = out.count_bar(files.len() as u64, "importing");
         let (mut stored, mut known) = (0_u64, 0_u64);
-        let mut rejects = Vec::new();
+        let (mut recordings, mut rejects) = (Vec::new(), Vec::new());
         for file in &files {
-            match import_one(&vault, &account, file, &calls, &consent).await? {
-                Outcome::New => stored += 1,
-                Outcome::Known => known += 1,
-                Outcome::Rejected(code, reason) => {
+            match import_one(&vault, &account, file, &calls, &consent).await {
+                Ok(Outcome::New(sid)) => {
+                    stored += 1;
+                    recordings.push(json!({ "file": file, "sid": sid.to_string(), "outcome": "new" }));
+                }
+                Ok(Outcome::Known(sid)) => {
+                    known += 1;
+                    recordings.push(json!({ "file": file, "sid": sid.to_string(), "outcome": "known" }));
+                }
+                Ok(Outcome::Rejected(code, reason)) => {
                     out.say(&format!("{}: {reason} ({code})", file.display()))?;
                     rejects.push(json!({ "file": file, "code": code, "reason": reason }));
                 }
+                Err(error) => fail(error, file),
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
         let rejected = rejects.len() as u64;
-        out.show(
-            &json!({ "stored": stored, "known": known, "rejected": rejected, "rejects": rejects }),
-            || {
-                let (stored, known, rejected) = (show_count(stored), show_count(known), show_count(rejected));
-                format!("{stored} stored, {known} known, {rejected} refused")
-            },
-        )?;
-        if rejected > 0 {
-            return Err(CliError::Refused(format!(
-                "{rejected} files were refused; the others are stored"
-            )));
+        let value = json!({
+            "stored": stored, "known": known, "rejected": rejected, "failed": errors.len(),
+            "recordings": recordings, "rejects": rejects, "errors": errors,
+        });
+        out.show(&value, || {
+            let (stored, known, rejected) = (show_count(stored), show_count(known), show_count(rejected));
+            format!("{stored} stored, {known} known, {rejected} refused")
+        })?;
+        // A folder that could not be read counts as one file.
+        let all = files.len().max(failures.count());
+        failures.into_result(all)?;
+        match rejected {
+            0 => Ok(()),
+            files => Err(CliError::Refused(format!(
+                "refused: {}; everything else is stored",
+                show_counted(files, "file")
+            ))),
         }
-        Ok(())
     }
 
     fn consent(&self) -> Consent {
@@ -120,14 +150,14 @@ impl Recordings {
 }
 
 enum Outcome {
-    New,
-    Known,
+    New(Sid),
+    Known(Sid),
     Rejected(&'static str, String),
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Done {
-    let failed = |error| CliError::file(&path.display().to_string(), &error);
-    if !path.is_dir() {
+    let failed = |error| CliError::file("recordings", &error);
+    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
@@ -267,8 +297,8 @@ async fn import_one(
         meta,
     };
     match vault.put_recording(&account.sid, new, &audio).await {
-        Ok(_) => Ok(Outcome::New),
-        Err(VaultError::Store(StoreError::Conflict { .. })) => Ok(Outcome::Known),
+        Ok(_) => Ok(Outcome::New(sid)),
+        Err(VaultError::Store(StoreError::Conflict { .. })) => Ok(Outcome::Known(sid)),
         Err(VaultError::Refused(refusal)) => Ok(Outcome::Rejected(refusal.code, refusal.reason)),
         Err(error) => Err(error.into()),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, Done, Output};
+use super::{CliError, Done, Output, output::show_counted};
 use crate::{serve, site::Site, work};
 
 /// Arguments of `serve`.
@@ -76,13 +76,13 @@ impl Work {
     pub(super) async fn run(self, site: &Site) -> Done {
         start_log("info");
         let mut tasks = tokio::task::JoinSet::new();
-        let mut failures = 0;
+        let mut failures = 0_u64;
         for (region, _) in site.regions_here() {
             let vault = site.open_vault(&region.name).await?;
             if self.once {
                 let report = vault.tick().await;
                 work::note(&vault, &report);
-                failures += report.failures.len();
+                failures += report.failures.len() as u64;
             } else {
                 tasks.spawn(work::run(Arc::clone(&vault), None));
             }
@@ -93,7 +93,8 @@ impl Work {
         }
         if failures > 0 {
             return Err(CliError::Failed(format!(
-                "{failures} steps failed and will be tried again; the log says which"
+                "{} failed and will be tried again; the log says which",
+                show_counted(failures, "step")
             )));
         }
         Ok(())

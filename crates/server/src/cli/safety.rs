@@ -8,16 +8,16 @@ use serde_json::json;
 
 use super::{
     CliError, Done, Output,
-    output::{show_bytes, show_count},
+    output::{show_bytes, show_counted},
 };
 use crate::site::{Site, SiteError};
 
 /// Arguments of `backup`.
 #[derive(Args)]
 pub(super) struct Backup {
-    /// Region.
+    /// Region; needed where there are several.
     #[arg(long)]
-    region: String,
+    region: Option<String>,
     /// A new folder.
     folder: PathBuf,
 }
@@ -25,9 +25,9 @@ pub(super) struct Backup {
 /// Arguments of `restore`.
 #[derive(Args)]
 pub(super) struct Restore {
-    /// Region.
+    /// Region; needed where there are several.
     #[arg(long)]
-    region: String,
+    region: Option<String>,
     /// The backup's folder.
     folder: PathBuf,
     /// Where the newest log is (file:FOLDER or s3://...), when the region's object store is lost.
@@ -49,7 +49,7 @@ fn objects_address(folder: &std::path::Path) -> String {
 
 impl Backup {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
-        let vault = site.open_vault(&self.region).await?;
+        let vault = site.open_vault(&site.choose_region(self.region.as_deref())?).await?;
         std::fs::create_dir_all(&self.folder).map_err(|error| CliError::file("backup folder", &error))?;
         let to = open_objects(&objects_address(&self.folder), &Default::default()).await?;
         let bar = out.count_bar(0, "backing up");
@@ -66,8 +66,8 @@ impl Backup {
             "log_size": manifest.log_size, "taken_at": show(manifest.taken_at), "restorable_until": show(until),
         });
         out.show(&value, || {
-            let (objects, bytes) = (show_count(manifest.objects), show_bytes(manifest.bytes));
-            format!("backed up: {objects} objects, {bytes}\nrestorable until {until}; its keys end after that")
+            let (objects, bytes) = (show_counted(manifest.objects, "object"), show_bytes(manifest.bytes));
+            format!("backed up: {objects}, {bytes}\nrestorable until {until}; its keys end after that")
         })
     }
 }
@@ -78,8 +78,9 @@ fn show(at: TimeUs) -> String {
 
 impl Restore {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
-        let parts = site.open_parts(&self.region).await?;
-        let secrets = site.get_here(&self.region)?.stores.secrets.clone();
+        let region = site.choose_region(self.region.as_deref())?;
+        let parts = site.open_parts(&region).await?;
+        let secrets = site.get_here(&region)?.stores.secrets.clone();
         let from = open_objects(&objects_address(&self.folder), &secrets).await?;
         let log = match &self.log {
             Some(address) => open_objects(address, &secrets).await?,
@@ -89,14 +90,18 @@ impl Restore {
         // The directory is not part of a region; what it lost of this one is in the catalog.
         for account in vault.list_accounts().await? {
             if site.directory.find(&account).map_err(SiteError::from)?.is_none() {
-                site.directory.add(&account, &self.region).map_err(SiteError::from)?;
+                site.directory.add(&account, &region).map_err(SiteError::from)?;
             }
         }
         out.show(&report, || {
             format!(
-                "restored: {} objects copied back\n{} log entries since the backup were replayed: {} keys destroyed \
-                 again, {} records hidden again\n{} keys are past their epoch",
-                report.objects, report.replayed, report.destroyed_again, report.erased_again, report.dead_keys
+                "restored: {} copied back\nlog entries since the backup, replayed: {}; {} destroyed again, {} hidden \
+                 again\nkeys past their epoch: {}",
+                show_counted(report.objects, "object"),
+                report.replayed,
+                show_counted(report.destroyed_again, "key"),
+                show_counted(report.erased_again, "record"),
+                report.dead_keys
             )
         })
     }
@@ -106,7 +111,7 @@ impl Doctor {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
         let mut all = Vec::new();
         let mut lines = String::new();
-        let mut alarms = 0;
+        let mut alarms = 0_u64;
         for (region, _) in site.regions_here() {
             if self.region.as_ref().is_some_and(|only| *only != region.name) {
                 continue;
@@ -118,7 +123,7 @@ impl Doctor {
                     Severity::Warning => "warning",
                     Severity::Alarm => "ALARM  ",
                 };
-                alarms += usize::from(finding.severity == Severity::Alarm);
+                alarms += u64::from(finding.severity == Severity::Alarm);
                 lines += &format!("{:6} {mark} {}: {}\n", region.name, finding.check, finding.message);
             }
             all.push(json!({ "region": region.name, "findings": findings }));
@@ -128,7 +133,10 @@ impl Doctor {
         }
         out.show(&json!({ "alarms": alarms, "regions": all }), || lines)?;
         if alarms > 0 {
-            return Err(CliError::Refused(format!("{alarms} things are not as they should be")));
+            return Err(CliError::Refused(format!(
+                "{} not as it should be",
+                show_counted(alarms, "thing")
+            )));
         }
         Ok(())
     }

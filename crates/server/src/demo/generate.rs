@@ -126,17 +126,16 @@ impl World {
         TimeUs(day.0 + (local_us - self.offset_minutes * 60_000_000).rem_euclid(DAY_US))
     }
 
-    /// How many records a day brings, of this many on an average one: weekends are quiet.
+    /// How busy a day is, in percent of an average one: weekends are quiet.
     #[must_use]
-    pub fn volume(&mut self, day: TimeUs, average: u64) -> u64 {
+    pub fn busy_percent(&mut self, day: TimeUs) -> u64 {
         // 1970-01-01 was a Thursday.
         let weekday = (day.0.div_euclid(DAY_US) + 3).rem_euclid(7);
-        let percent = match weekday {
+        match weekday {
             6 => 35,
             5 => 60,
             _ => 118 + self.dice.below(8),
-        };
-        average * percent / 100
+        }
     }
 
     /// Writes a call as a row of our own CSV. `number` makes its source id unique.

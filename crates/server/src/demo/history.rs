@@ -36,10 +36,38 @@ const RECORDINGS: [usize; 2] = [10, 6];
 struct Feed {
     world: World,
     account: AccountSid,
-    calls_a_day: u64,
-    messages_a_day: u64,
+    calls: Share,
+    messages: Share,
     recordings: usize,
     written: u64,
+}
+
+/// A part of all records, spread over the days. What is less than one record is kept for the days after, so that a
+/// small demo has its records too.
+struct Share {
+    /// Of [`Share::WHOLE`], on an average day.
+    a_day: u64,
+    owed: u64,
+}
+
+impl Share {
+    const WHOLE: u64 = 100 * 100 * 100 * DAYS.unsigned_abs();
+
+    /// A share of `records`: so many percent of so many percent.
+    const fn new(records: u64, percent: u64, of_percent: u64) -> Self {
+        Self {
+            a_day: records.saturating_mul(percent * of_percent),
+            owed: 0,
+        }
+    }
+
+    /// The records of the next day, which is so busy.
+    const fn take(&mut self, busy_percent: u64) -> u64 {
+        self.owed = self.owed.saturating_add(self.a_day.saturating_mul(busy_percent));
+        let records = self.owed / Self::WHOLE;
+        self.owed %= Self::WHOLE;
+        records
+    }
 }
 
 /// Makes accounts and history. The date ends at today.
@@ -49,7 +77,6 @@ pub(super) async fn make(stage: &Stage, records: u64, out: &Output) -> Result<()
         stage.site.create_account(account, region, plan, country).await?;
     }
     let voices = speech::voices();
-    let a_day = records / u64::try_from(DAYS).unwrap_or(1);
     let mut feeds: Vec<Feed> = [(World::india(11), 80), (World::singapore(23), 20)]
         .into_iter()
         .zip(&stage.accounts)
@@ -57,8 +84,8 @@ pub(super) async fn make(stage: &Stage, records: u64, out: &Output) -> Result<()
         .map(|(((world, percent), (account, _)), recordings)| Feed {
             world,
             account: account.clone(),
-            calls_a_day: a_day * percent * 62 / 10_000,
-            messages_a_day: a_day * percent * 38 / 10_000,
+            calls: Share::new(records, percent, 62),
+            messages: Share::new(records, percent, 38),
             recordings,
             written: 0,
         })
@@ -90,11 +117,11 @@ impl Feed {
         let (mut calls, mut messages) = (CALL_HEADER.to_owned(), MESSAGE_HEADER.to_owned());
         for day in 0..STEP_DAYS {
             let day = from.plus_days(day);
-            for _ in 0..self.world.volume(day, self.calls_a_day) {
+            for _ in 0..self.calls.take(self.world.busy_percent(day)) {
                 self.written += 1;
                 self.world.write_call(day, self.written, &mut calls);
             }
-            for _ in 0..self.world.volume(day, self.messages_a_day) {
+            for _ in 0..self.messages.take(self.world.busy_percent(day)) {
                 self.written += 1;
                 self.world.write_message(day, self.written, &mut messages);
             }

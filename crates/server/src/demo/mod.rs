@@ -10,6 +10,7 @@ mod speech;
 mod tour;
 
 use std::{
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -23,7 +24,7 @@ use clap::Args;
 
 use crate::{
     cli::{CliError, Output},
-    clock::{self, Stopwatch, SystemClock},
+    clock::{self, RunningClock, Stopwatch, SystemClock},
     config::Config,
     serve::{self, Serving},
     site::Site,
@@ -31,6 +32,10 @@ use crate::{
 
 /// What marks a folder as a demo's, so that nothing else is ever removed.
 const MARK: &str = "this-is-a-demo";
+/// The file that the process of a running demo holds locked.
+const LOCK: &str = "lock";
+/// The file with the demo's date.
+const CLOCK: &str = "clock";
 /// How often the demo looks for an order to push the date.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long `--push` waits for the running demo.
@@ -69,8 +74,31 @@ fn parse_days(text: &str) -> Result<u32, String> {
     days.ok_or_else(|| "expected days, such as 30d".to_owned())
 }
 
+/// The clock of a demo's folder, when this data folder is one: its date is not the real one.
+///
+/// # Errors
+/// [`CliError`] while the demo is being made, and when its date cannot be read.
+pub(crate) fn find_clock(data_dir: &Path) -> Result<Option<Arc<dyn Clock>>, CliError> {
+    if !data_dir.join(MARK).exists() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(RunningClock::start(read_clock(data_dir)?))))
+}
+
+fn read_clock(dir: &Path) -> Result<TimeUs, CliError> {
+    let text = std::fs::read_to_string(dir.join(CLOCK)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            CliError::Refused("the demo is still being made, or was not finished".to_owned())
+        }
+        _ => CliError::file("the demo's clock", &error),
+    })?;
+    TimeUs::parse(text.trim()).map_err(|error| CliError::Failed(format!("the demo's clock: {error}")))
+}
+
 /// A demo that is running.
 pub(crate) struct Stage {
+    /// Held locked as long as the demo runs.
+    _lock: File,
     pub(crate) dir: PathBuf,
     pub(crate) site: Site,
     pub(crate) clock: Arc<ManualClock>,
@@ -89,32 +117,32 @@ impl Demo {
         crate::cli::start_log("error");
         let watch = Stopwatch::start();
         let fresh = !(self.keep && self.dir.join(MARK).exists());
+        let lock = take(&self.dir)?;
         if fresh {
             clear(&self.dir)?;
         }
-        let stage = self.set(fresh)?;
+        let stage = self.set(fresh, lock)?;
         if fresh {
             history::make(&stage, self.records, out).await?;
             out.say(&format!("made in {:.1} s\n", watch.elapsed().as_secs_f64()))?;
         }
-        tour::show(&stage, out).await?;
+        let mut answer = tour::show(&stage, out).await?;
         stage.save_clock()?;
         if self.exit {
-            return Ok(());
+            return out.show_json(&answer);
         }
         let serving = serve::open(&stage.site, false).await?;
-        tour::show_doors(&stage, &serving, out).await?;
+        answer["doors"] = tour::show_doors(&stage, &serving, out).await?.into();
+        out.show_json(&answer)?;
         stage.run(serving).await
     }
 
-    fn set(&self, fresh: bool) -> Result<Stage, CliError> {
+    fn set(&self, fresh: bool, lock: File) -> Result<Stage, CliError> {
         let today = SystemClock.now();
         let start = if fresh {
             TimeUs(today.day().start().0).plus_days(-history::DAYS)
         } else {
-            let text =
-                std::fs::read_to_string(self.dir.join("clock")).map_err(|error| CliError::file("clock", &error))?;
-            TimeUs::parse(text.trim()).map_err(|error| CliError::Failed(error.to_string()))?
+            read_clock(&self.dir)?
         };
         let clock = Arc::new(ManualClock::new(start));
         let text = write_config(&self.dir, self.port)?;
@@ -123,6 +151,7 @@ impl Demo {
         let account = |name: &str| name.parse().map_err(|_| CliError::Failed("account".to_owned()));
         let accounts = [(account("acme-in")?, "in"), (account("lion-sg")?, "sg")];
         Ok(Stage {
+            _lock: lock,
             dir: self.dir.clone(),
             site,
             clock,
@@ -131,26 +160,71 @@ impl Demo {
     }
 }
 
-/// Removes an earlier demo, and nothing that is not one.
-fn clear(dir: &Path) -> Result<(), CliError> {
+/// Makes the folder, if it is not there, and locks it for this process: no other demo may take it while one runs.
+fn take(dir: &Path) -> Result<File, CliError> {
     let failed = |error| CliError::file("demo folder", &error);
-    if dir.exists() {
-        let empty = std::fs::read_dir(dir).map_err(failed)?.next().is_none();
-        if !empty && !dir.join(MARK).exists() {
-            let text = format!(
-                "{} is there and is no demo; choose another folder with --dir",
-                dir.display()
-            );
-            return Err(CliError::Refused(text));
-        }
-        std::fs::remove_dir_all(dir).map_err(failed)?;
-    }
     std::fs::create_dir_all(dir).map_err(failed)?;
+    let empty = std::fs::read_dir(dir).map_err(failed)?.next().is_none();
+    if !empty && !dir.join(MARK).exists() {
+        let text = format!(
+            "{} is there and is no demo; choose another folder with --dir",
+            dir.display()
+        );
+        return Err(CliError::Refused(text));
+    }
     std::fs::write(
         dir.join(MARK),
-        "callvault demo removes this folder when it starts anew\n",
+        "callvault demo clears this folder when it starts anew\n",
     )
-    .map_err(failed)
+    .map_err(failed)?;
+    let file = open_lock(dir).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CliError::Refused(format!(
+            "a demo is running from {}; end it first, or choose another folder with --dir",
+            dir.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn open_lock(dir: &Path) -> std::io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join(LOCK))
+}
+
+/// Whether a process runs the demo of this folder.
+fn is_running(dir: &Path) -> Result<bool, CliError> {
+    let failed = |error| CliError::file("demo folder", &error);
+    if !dir.join(MARK).exists() || !dir.join(LOCK).exists() {
+        return Ok(false);
+    }
+    match open_lock(dir).map_err(failed)?.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Removes an earlier demo from a folder that this process holds.
+fn clear(dir: &Path) -> Result<(), CliError> {
+    let failed = |error| CliError::file("demo folder", &error);
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if name == MARK || name == LOCK {
+            continue;
+        }
+        if entry.file_type().map_err(failed)?.is_dir() {
+            std::fs::remove_dir_all(entry.path()).map_err(failed)?;
+        } else {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn write_config(dir: &Path, port: u16) -> Result<String, CliError> {
@@ -185,7 +259,7 @@ impl Stage {
     async fn run(self, serving: Serving) -> Result<(), CliError> {
         let (order, answer) = (self.dir.join("push"), self.dir.join("pushed"));
         let began = self.clock.now();
-        let mut pushed_us = 0;
+        let (mut pushed_us, mut saved_s) = (0, 0);
         let watch = Stopwatch::start();
         let mut stop = std::pin::pin!(serve::told_to_stop());
         loop {
@@ -195,6 +269,11 @@ impl Stage {
             }
             let ran_us = i64::try_from(watch.elapsed().as_micros()).unwrap_or(0);
             self.clock.advance_to(TimeUs(began.0 + pushed_us + ran_us));
+            // The command line reads the date from the file.
+            if watch.elapsed().as_secs() > saved_s {
+                saved_s = watch.elapsed().as_secs();
+                self.save_clock()?;
+            }
             let Ok(text) = std::fs::read_to_string(&order) else {
                 continue;
             };
@@ -211,7 +290,7 @@ impl Stage {
     }
 
     fn save_clock(&self) -> Result<(), CliError> {
-        replace(&self.dir.join("clock"), &self.clock.now().to_string()).map_err(|error| CliError::file("clock", &error))
+        replace(&self.dir.join(CLOCK), &self.clock.now().to_string()).map_err(|error| CliError::file("clock", &error))
     }
 }
 
@@ -224,8 +303,11 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 
 async fn order_push(dir: &Path, days: u32, out: &Output) -> Result<(), CliError> {
     let failed = |error| CliError::file("demo folder", &error);
-    if !dir.join(MARK).exists() {
-        return Err(CliError::Refused(format!("no demo runs in {}", dir.display())));
+    if !is_running(dir)? {
+        return Err(CliError::Refused(format!(
+            "no demo runs from {}; start one with `callvault demo`",
+            dir.display()
+        )));
     }
     let answer = dir.join("pushed");
     match std::fs::remove_file(&answer) {

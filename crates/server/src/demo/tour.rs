@@ -10,17 +10,19 @@ use callvault_app::{
     tick::TickReport,
 };
 
+use serde_json::{Value, json};
+
 use super::Stage;
 use crate::{
-    cli::{CliError, Output, show_bytes, show_count},
+    cli::{CliError, Output, show_bytes, show_counted},
     serve::Serving,
 };
 
 /// Days that the tour pushes the date.
 const PUSH_DAYS: u32 = 30;
 
-/// Shows what is there and due, pushes the date, and checks a certificate.
-pub(super) async fn show(stage: &Stage, out: &Output) -> Result<(), CliError> {
+/// Shows what is there and due, pushes the date, and checks a certificate. Returns what scripts want to know.
+pub(super) async fn show(stage: &Stage, out: &Output) -> Result<Value, CliError> {
     let now = stage.clock.now();
     out.say(&format!("It is {now} here. In the vault:"))?;
     for (account, region) in &stage.accounts {
@@ -40,8 +42,8 @@ pub(super) async fn show(stage: &Stage, out: &Output) -> Result<(), CliError> {
         }
         for (class, (records, bytes)) in sums {
             out.say(&format!(
-                "  {account}: {} {class}s, {}",
-                show_count(records),
+                "  {account}: {}, {}",
+                show_counted(records, class.as_str()),
                 show_bytes(bytes)
             ))?;
         }
@@ -56,7 +58,11 @@ async fn holdings(stage: &Stage, account: &AccountSid, region: &str) -> Result<S
     let mut parts = Vec::new();
     for class in [Class::Call, Class::Message, Class::Recording] {
         let (records, bytes) = vault.usage(account, class).await?;
-        parts.push(format!("{} {class}s ({})", show_count(records), show_bytes(bytes)));
+        parts.push(format!(
+            "{} ({})",
+            show_counted(records, class.as_str()),
+            show_bytes(bytes)
+        ));
     }
     Ok(parts.join(", "))
 }
@@ -80,8 +86,8 @@ pub(super) async fn push(stage: &Stage, days: u32) -> Result<String, CliError> {
     let mut text = String::new();
     for ((account, class), (records, entries)) in sums {
         text += &format!(
-            "  {account}: {} {class}s, in {entries} log entries\n",
-            show_count(records)
+            "  {account}: {}, log entries: {entries}\n",
+            show_counted(records, class.as_str())
         );
     }
     if text.is_empty() {
@@ -92,13 +98,14 @@ pub(super) async fn push(stage: &Stage, days: u32) -> Result<String, CliError> {
 }
 
 /// Writes the newest certificate and the key to files and checks them, as a stranger would.
-async fn prove(stage: &Stage, out: &Output) -> Result<(), CliError> {
+async fn prove(stage: &Stage, out: &Output) -> Result<Value, CliError> {
     let Some((account, region)) = stage.accounts.first() else {
-        return Ok(());
+        return Ok(json!({}));
     };
     let vault = stage.site.open_vault(region).await?;
     let Some(newest) = vault.list_deletions(account, None, 1).await?.into_iter().next() else {
-        return Ok(());
+        out.say("\nNothing was deleted yet, so there is no certificate.")?;
+        return Ok(json!({ "certificate": null }));
     };
     let text = vault.certificate(account, newest.log_index).await?;
     let failed = |error| CliError::file("certificate", &error);
@@ -123,15 +130,12 @@ async fn prove(stage: &Stage, out: &Output) -> Result<(), CliError> {
         certificate.display(),
         key.display()
     ))?;
-    if out.is_json() {
-        let value = serde_json::json!({ "certificate": certificate, "key": key, "valid": true, "log_index": verified.log_index });
-        out.show(&value, String::new)?;
-    }
-    Ok(())
+    Ok(json!({ "certificate": certificate, "key": key, "valid": true, "log_index": verified.log_index }))
 }
 
 /// Says where to knock, with which token.
-pub(super) async fn show_doors(stage: &Stage, serving: &Serving, out: &Output) -> Result<(), CliError> {
+pub(super) async fn show_doors(stage: &Stage, serving: &Serving, out: &Output) -> Result<Vec<Value>, CliError> {
+    let mut doors = Vec::new();
     out.say("\nServing over HTTPS until Ctrl-C:")?;
     for (account, region) in &stage.accounts {
         let token = stage
@@ -149,6 +153,10 @@ pub(super) async fn show_doors(stage: &Stage, serving: &Serving, out: &Output) -
             token.token_key,
             token.secret
         );
+        doors.push(json!({
+            "account": account, "region": region, "address": door.address.to_string(),
+            "certificate": door.cert_file, "key": token.token_key, "secret": token.secret,
+        }));
         let base = format!("https://{}/v1/accounts/{account}", door.address);
         out.say(&format!(
             "  {account} in region {region}\n    {curl} '{base}/calls?limit=3'\n    {curl} '{base}/forecast'\n    {curl} '{base}/deletions?limit=3'"
@@ -157,5 +165,6 @@ pub(super) async fn show_doors(stage: &Stage, serving: &Serving, out: &Output) -
     out.say(&format!(
         "In another shell:\n  callvault demo --dir {} --push 30d",
         stage.dir.display()
-    ))
+    ))?;
+    Ok(doors)
 }

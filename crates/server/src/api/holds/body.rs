@@ -1,6 +1,9 @@
 //! Holds as JSON.
 
-use callvault_app::{core::HoldScope, hold::HoldView};
+use callvault_app::{
+    core::{HoldScope, Reader},
+    hold::HoldView,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,6 +14,8 @@ pub struct HoldBody {
     pub id: String,
     /// What it freezes.
     pub scope: ScopeBody,
+    /// What it blocks now, by class; empty once it is lifted.
+    pub blocks: Vec<BlockedBody>,
     /// The matter it serves.
     pub matter: String,
     /// Why.
@@ -27,6 +32,17 @@ pub struct HoldBody {
     pub lifted_at: Option<String>,
 }
 
+/// What a hold blocks of one class.
+#[derive(Serialize, ToSchema)]
+pub struct BlockedBody {
+    /// Class.
+    pub class: &'static str,
+    /// Records that cannot be deleted while it stands.
+    pub records: u64,
+    /// Of these, records whose term is over: nothing but a hold keeps them.
+    pub past_term: u64,
+}
+
 /// What a hold freezes.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -36,8 +52,11 @@ pub enum ScopeBody {
         /// SIDs.
         sids: Vec<String>,
     },
-    /// Every record with one number. The number is not kept; its keyed hash is.
+    /// Every record with one number.
     Number {
+        /// The number, for the compliance role.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        number: Option<String>,
         /// Keyed hash of the number.
         number_hash: String,
     },
@@ -55,13 +74,18 @@ pub enum ScopeBody {
     },
 }
 
-impl From<&HoldScope> for ScopeBody {
-    fn from(scope: &HoldScope) -> Self {
-        match scope {
+impl ScopeBody {
+    fn new(view: &HoldView, reader: Reader) -> Self {
+        match &view.scope {
             HoldScope::Records(sids) => Self::Records {
                 sids: sids.iter().map(ToString::to_string).collect(),
             },
             HoldScope::Number(hash) => Self::Number {
+                number: view
+                    .number
+                    .as_ref()
+                    .filter(|_| reader == Reader::Compliance)
+                    .map(|number| number.as_str().to_owned()),
                 number_hash: hex::encode(hash),
             },
             HoldScope::Span { class, from, to } => Self::Span {
@@ -73,11 +97,22 @@ impl From<&HoldScope> for ScopeBody {
     }
 }
 
-impl From<&HoldView> for HoldBody {
-    fn from(view: &HoldView) -> Self {
+impl HoldBody {
+    /// A hold as this reader sees it.
+    #[must_use]
+    pub fn new(view: &HoldView, reader: Reader) -> Self {
         Self {
             id: view.hold.to_string(),
-            scope: ScopeBody::from(&view.scope),
+            scope: ScopeBody::new(view, reader),
+            blocks: view
+                .blocks
+                .iter()
+                .map(|blocked| BlockedBody {
+                    class: blocked.class.as_str(),
+                    records: blocked.records,
+                    past_term: blocked.past_term,
+                })
+                .collect(),
             matter: view.matter.clone(),
             reason: view.reason.clone(),
             placed_at: view.placed_at.to_string(),

@@ -2,20 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{State, rejection::JsonRejection},
-    http::StatusCode,
-};
-use callvault_app::{
-    Account,
-    core::{Class, HoldScope},
-};
+use axum::{Json, extract::State, http::StatusCode};
+use callvault_app::{Account, core::Class, coverage::HoldTarget};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    api::params::{parse_number, parse_time, read_json},
+    api::params::{JsonBody, parse_number, parse_time, read_json},
     door::{Caller, Door},
     problem::{Answer, Problem},
 };
@@ -27,7 +20,7 @@ pub struct NewHold {
     /// These records; a call's SID also covers its recordings.
     #[serde(default)]
     pub sids: Option<Vec<String>>,
-    /// Every record with this number.
+    /// Every record with this number, or with a name that a record has.
     #[serde(default)]
     pub number: Option<String>,
     /// Every record from this moment on.
@@ -59,7 +52,8 @@ pub struct PlacedHold {
 
 /// Place a hold
 ///
-/// Freezes expiry and erasure of what it covers until it is lifted.
+/// Freezes expiry and erasure of what it covers until it is lifted. Each SID must be a record of the account; a telephone
+/// number may be held before anybody called it.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/holds", tag = "holds", operation_id = "place_hold",
     params(("account" = String, Path, description = "Account SID"),),
@@ -69,6 +63,7 @@ pub struct PlacedHold {
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Needs the compliance role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
@@ -76,16 +71,16 @@ pub struct PlacedHold {
 pub async fn create(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    body: Result<Json<NewHold>, JsonRejection>,
+    body: JsonBody<NewHold>,
 ) -> Answer<(StatusCode, Json<PlacedHold>)> {
     caller.check_compliance()?;
     let new = read_json(body)?;
     let account = door.vault.get_account(&caller.account).await?;
     let review_at = parse_time("review_at", &new.review_at)?;
-    let scope = read_scope(&account, &new)?;
+    let target = read_target(&account, &new)?;
     let id = door
         .vault
-        .place_hold(&caller.account, scope, &new.matter, &new.reason, review_at)
+        .place_hold_on(&caller.account, &target, &new.matter, &new.reason, review_at)
         .await?;
     Ok((StatusCode::CREATED, Json(PlacedHold { id: id.to_string() })))
 }
@@ -94,7 +89,7 @@ pub async fn create(
 ///
 /// # Errors
 /// 422 that names the field.
-pub(crate) fn read_scope(account: &Account, new: &NewHold) -> Answer<HoldScope> {
+pub(crate) fn read_target(account: &Account, new: &NewHold) -> Answer<HoldTarget> {
     let class = new.class.as_deref().map(str::parse::<Class>).transpose();
     let class = class.map_err(|error| Problem::invalid("class", format!("Expected {}.", error.expected)))?;
     match (&new.sids, &new.number, &new.from, &new.to) {
@@ -105,11 +100,11 @@ pub(crate) fn read_scope(account: &Account, new: &NewHold) -> Answer<HoldScope> 
                     .map_err(|_| Problem::invalid("sids", "Expected 32 hexadecimal digits each."))
             })
             .collect::<Answer<_>>()
-            .map(HoldScope::Records),
-        (None, Some(number), None, None) if class.is_none() => Ok(HoldScope::Number(
-            account.number_hash(&parse_number("number", number, account)?),
-        )),
-        (None, None, Some(from), Some(to)) => Ok(HoldScope::Span {
+            .map(HoldTarget::Records),
+        (None, Some(number), None, None) if class.is_none() => {
+            parse_number("number", number, account).map(HoldTarget::Number)
+        }
+        (None, None, Some(from), Some(to)) => Ok(HoldTarget::Span {
             class,
             from: parse_time("from", from)?,
             to: parse_time("to", to)?,

@@ -20,6 +20,8 @@ pub struct HoldList {
 }
 
 /// List holds
+///
+/// With what each one blocks: its records by class, and how many of them only a hold keeps.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/holds", tag = "holds", operation_id = "list_holds",
     params(("account" = String, Path, description = "Account SID"),),
@@ -33,6 +35,6 @@ pub struct HoldList {
 pub async fn list(State(door): State<Arc<Door>>, caller: Caller) -> Answer<Json<HoldList>> {
     let views = door.vault.list_holds(&caller.account).await?;
     Ok(Json(HoldList {
-        holds: views.iter().map(HoldBody::from).collect(),
+        holds: views.iter().map(|view| HoldBody::new(view, caller.reader())).collect(),
     }))
 }

@@ -13,7 +13,7 @@ use callvault_app::{
     audio::probe,
     core::{
         Class, Number, Record, Sid, TimeUs,
-        record::{AudioFormat, Consent, RecordingMeta},
+        record::{AudioFormat, Call, Consent, RecordingMeta},
     },
     recording::NewRecording,
     seal::digest::sha256,
@@ -22,11 +22,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    api::{MAX_AUDIO_BYTES, params::Params},
+    api::{
+        MAX_AUDIO_BYTES,
+        params::{Params, read_bytes},
+    },
     door::{Caller, Door},
     problem::{Answer, Problem},
 };
 
+/// How far the clocks of a recorder and of a switch may lie apart.
+const CLOCK_SLACK_S: i64 = 60;
 /// The longest text of a parameter.
 const MAX_TEXT_BYTES: usize = 200;
 
@@ -42,7 +47,8 @@ pub struct StoredRecording {
 /// Store a recording
 ///
 /// The body is a WAV or MP3 file of at most 64 MiB. Nothing is stored without a consent decision. Without `call_sid`, `at`
-/// and both numbers are needed; with it, they are taken from the call.
+/// and both numbers are needed; with it, they are taken from the call, and must agree with it if they are sent: the same
+/// numbers, and a moment between its beginning and its end.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/recordings", tag = "recordings", operation_id = "create_recording",
     params(
@@ -80,23 +86,18 @@ pub async fn create(
     let account = door.vault.get_account(&caller.account).await?;
     let file_name = take_text(&mut params, "file_name")?;
     let call_sid: Option<Sid> = params.take_as("call_sid", "a SID, 32 hexadecimal digits")?;
-    let mut at = params.take_time("at")?;
-    let mut parties = [
+    let at = params.take_time("at")?;
+    let parties = [
         params.take_number("from", &account)?,
         params.take_number("to", &account)?,
     ];
     params.finish()?;
-    if let Some(sid) = call_sid {
-        complete_from_call(&door, &caller, sid, &mut at, &mut parties).await?;
-    }
-    let at = at.ok_or_else(|| Problem::invalid("at", "Needed, because the vault does not know the call."))?;
-    let [Some(from), Some(to)] = parties else {
-        return Err(Problem::invalid(
-            "from",
-            "Both numbers are needed, because the vault does not know the call.",
-        ));
+    let call = match call_sid {
+        Some(sid) => find_call(&door, &caller, sid).await?,
+        None => None,
     };
-    let audio = body.map_err(|_| Problem::too_large(MAX_AUDIO_BYTES))?;
+    let (at, parties) = decide_with_call(call.as_ref(), at, parties)?;
+    let audio = read_bytes(body, MAX_AUDIO_BYTES)?;
     let probed = {
         let (audio, name) = (audio.clone(), file_name.clone().unwrap_or_default());
         tokio::task::spawn_blocking(move || probe(Cursor::new(audio.as_ref()), audio.len() as u64, &name))
@@ -112,7 +113,7 @@ pub async fn create(
     }
     let sid = recording_sid(&account, call_sid, at, &audio);
     let meta = RecordingMeta {
-        parties: [from, to],
+        parties,
         format,
         channels: info.channels,
         sample_rate_hz: info.sample_rate_hz,
@@ -129,7 +130,14 @@ pub async fn create(
     let (status, outcome) = match door.vault.put_recording(&caller.account, new, &audio).await {
         Ok(_) => (StatusCode::CREATED, "new"),
         Err(VaultError::Store(callvault_app::store::StoreError::Conflict { .. })) => (StatusCode::OK, "known"),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let problem = Problem::from(error);
+            // The SID is made of the audio, the call and the moment; the request names the audio.
+            return Err(match problem.field.as_deref() {
+                Some("sid") => problem.in_field("body"),
+                _ => problem,
+            });
+        }
     };
     Ok((
         status,
@@ -211,30 +219,51 @@ fn take_text(params: &mut Params, name: &'static str) -> Answer<Option<String>> 
     }
 }
 
-async fn complete_from_call(
-    door: &Door,
-    caller: &Caller,
-    sid: Sid,
-    at: &mut Option<TimeUs>,
-    parties: &mut [Option<Number>; 2],
-) -> Answer<()> {
-    if at.is_some() && parties.iter().all(Option::is_some) {
-        return Ok(());
-    }
+/// The call, when the vault knows it and the caller may see it. A recording may come before its call.
+async fn find_call(door: &Door, caller: &Caller, sid: Sid) -> Answer<Option<Call>> {
     match door
         .vault
         .get_record(&caller.account, Class::Call, sid, caller.reader())
         .await
     {
-        Ok(Record::Call(call)) => {
-            at.get_or_insert(call.at);
-            let [from, to] = parties;
-            from.get_or_insert(call.from);
-            to.get_or_insert(call.to);
-            Ok(())
-        }
-        // A recording may come before its call; then the request says the rest.
-        Ok(_) | Err(VaultError::NotFound { .. }) => Ok(()),
+        Ok(Record::Call(call)) => Ok(Some(call)),
+        Ok(_) | Err(VaultError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// When the recording began, and between whom. What the request does not say, its call does; what both say must agree:
+/// term and subject access hang on it.
+fn decide_with_call(
+    call: Option<&Call>,
+    at: Option<TimeUs>,
+    [from, to]: [Option<Number>; 2],
+) -> Answer<(TimeUs, [Number; 2])> {
+    let Some(call) = call else {
+        let needed = |field| Problem::invalid(field, "Needed, because the vault does not know the call.");
+        let at = at.ok_or_else(|| needed("at"))?;
+        let from = from.ok_or_else(|| needed("from"))?;
+        return Ok((at, [from, to.ok_or_else(|| needed("to"))?]));
+    };
+    for (field, said, known) in [("from", &from, &call.from), ("to", &to, &call.to)] {
+        if said.as_ref().is_some_and(|said| said != known) {
+            return Err(Problem::invalid(
+                field,
+                "The call has another; leave it out to take the call's.",
+            ));
+        }
+    }
+    let ended_at = match (call.ended_at, call.duration_s) {
+        (Some(ended_at), _) => ended_at,
+        (None, 0) => call.at.plus_days(1),
+        (None, seconds) => call.at.plus_seconds(i64::from(seconds)),
+    };
+    let during = call.at.plus_seconds(-CLOCK_SLACK_S)..=ended_at.plus_seconds(CLOCK_SLACK_S);
+    match at {
+        Some(at) if !during.contains(&at) => Err(Problem::invalid(
+            "at",
+            "Lies outside the call; leave it out to take the call's beginning.",
+        )),
+        at => Ok((at.unwrap_or(call.at), [call.from.clone(), call.to.clone()])),
     }
 }

@@ -38,7 +38,7 @@ pub struct Summary {
     pub rows: u64,
     /// Records stored.
     pub stored: u64,
-    /// Records that were there already.
+    /// Records that were there already, with the same content.
     pub known: u64,
     /// Lines refused.
     pub rejected: u64,
@@ -63,7 +63,8 @@ pub struct RejectedLine {
 /// Store records in bulk
 ///
 /// NDJSON of one class, one record a line, of any length. Good lines are stored, batch by batch; bad ones are listed with
-/// line and field. Sending the same lines again stores nothing twice, so that a broken request is simply repeated.
+/// line and field. Sending the same lines again stores nothing twice, so that a broken request is simply repeated; another
+/// record with the id of one that is there is refused as `duplicate-id`.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/records/bulk", tag = "records",
     params(

@@ -1,6 +1,6 @@
 //! `POST /v1/accounts/{account}/records`: records, a few at a time.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use callvault_app::{
@@ -10,10 +10,11 @@ use callvault_app::{
     ingest::{MAX_BATCH, Taken},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 
 use crate::{
+    api::{MAX_JSON_BYTES, params::read_bytes},
     door::{Caller, Door},
     problem::{Answer, Problem},
 };
@@ -34,7 +35,7 @@ pub enum Outcome {
         /// Its SID.
         sid: String,
     },
-    /// The same record was there already; nothing changed.
+    /// The same record was there already, with the same content; nothing changed.
     Known {
         /// Its SID.
         sid: String,
@@ -54,7 +55,8 @@ pub enum Outcome {
 /// Store records
 ///
 /// One JSON object or an array of at most 10,000. Each has `class` (`call` or `message`) and the fields of that class;
-/// unknown fields are kept in `extra`. What is acknowledged is durable. The same record sent twice is stored once.
+/// unknown fields are kept in `extra`. What is acknowledged is durable. The same record sent twice is stored once; another
+/// one with its id is refused as `duplicate-id`.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/records", tag = "records",
     params(("account" = String, Path, description = "Account SID")),
@@ -64,6 +66,7 @@ pub enum Outcome {
         (status = 422, description = "A record is not stored; the others are", body = Outcomes),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
         (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
@@ -73,22 +76,11 @@ pub async fn create(
     caller: Caller,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Answer<(StatusCode, Json<Outcomes>)> {
-    let body = body.map_err(|_| Problem::too_large(crate::api::MAX_JSON_BYTES))?;
-    let values = match serde_json::from_slice(&body) {
-        Ok(Value::Array(values)) => values,
-        Ok(value @ Value::Object(_)) => vec![value],
-        Ok(_) => return Err(malformed("Expected a JSON object or an array of them.".to_owned())),
-        Err(error) => {
-            return Err(malformed(format!(
-                "Not JSON, at line {} column {}.",
-                error.line(),
-                error.column()
-            )));
-        }
-    };
+    let body = read_bytes(body, MAX_JSON_BYTES)?;
+    let values = split(&body)?;
     if values.len() > MAX_BATCH {
         return Err(Problem::invalid(
-            "records",
+            "body",
             format!("At most {MAX_BATCH} in one request; use /records/bulk."),
         ));
     }
@@ -118,6 +110,32 @@ pub async fn create(
     ))
 }
 
+/// The records of a body as they were written: what a key says twice is for the reader to refuse.
+fn split(body: &[u8]) -> Answer<Vec<&RawValue>> {
+    let not_json =
+        |error: serde_json::Error| malformed(format!("Not JSON, at line {} column {}.", error.line(), error.column()));
+    let whole: &RawValue = serde_json::from_slice(body).map_err(not_json)?;
+    match whole.get().as_bytes().first() {
+        Some(b'[') => serde_json::from_str(whole.get()).map_err(not_json),
+        Some(b'{') => Ok(vec![whole]),
+        _ => Err(malformed("Expected a JSON object or an array of them.".to_owned())),
+    }
+}
+
+/// The class that a record says it is of. Of a class said twice the reader complains.
+fn class_of(value: &RawValue) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Object(BTreeMap<String, Value>),
+        Other(serde::de::IgnoredAny),
+    }
+    match serde_json::from_str(value.get()) {
+        Ok(Said::Object(mut fields)) => fields.remove("class")?.as_str().map(ToOwned::to_owned),
+        Ok(Said::Other(_)) | Err(_) => None,
+    }
+}
+
 fn malformed(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
 }
@@ -125,15 +143,18 @@ fn malformed(detail: String) -> Problem {
 type ReadRecords = (Vec<Option<Outcome>>, Vec<(usize, Record)>);
 
 /// Reads the records through the importer of our own NDJSON, so that both doors have one set of rules.
-fn read_records(account: &Account, values: &[Value], now: TimeUs) -> Answer<ReadRecords> {
+fn read_records(account: &Account, values: &[&RawValue], now: TimeUs) -> Answer<ReadRecords> {
     let mut outcomes = vec![None; values.len()];
+    let classes: Vec<_> = values.iter().map(|value| class_of(value)).collect();
     let mut records = Vec::with_capacity(values.len());
     for class in [Class::Call, Class::Message] {
         let mut text = Vec::new();
         let mut places = Vec::new();
-        for (place, value) in values.iter().enumerate() {
-            if value.get("class").and_then(Value::as_str) == Some(class.as_str()) {
-                serde_json::to_writer(&mut text, value).map_err(|_| Problem::internal())?;
+        for (place, (value, said)) in values.iter().zip(&classes).enumerate() {
+            if said.as_deref() == Some(class.as_str()) {
+                // Outside of strings, where JSON allows none, a line break is a blank.
+                let bytes = value.get().bytes();
+                text.extend(bytes.map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
                 text.push(b'\n');
                 places.push(place);
             }

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{State, rejection::JsonRejection},
-};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::body::ChangeBody;
 use crate::{
-    api::params::read_json,
+    api::params::{JsonBody, read_json},
     door::{Caller, Door},
     problem::{Answer, Problem},
 };
@@ -36,15 +33,12 @@ pub struct Setting {
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Needs the compliance role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
 )]
-pub async fn put(
-    State(door): State<Arc<Door>>,
-    caller: Caller,
-    body: Result<Json<Setting>, JsonRejection>,
-) -> Answer<Json<ChangeBody>> {
+pub async fn put(State(door): State<Arc<Door>>, caller: Caller, body: JsonBody<Setting>) -> Answer<Json<ChangeBody>> {
     caller.check_compliance()?;
     let setting = read_json(body)?;
     let (_, preview) = door

@@ -1,0 +1,20 @@
+//! The command line, as operators and their scripts meet it: the real binary, in folders of its own.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test ends here when it fails")]
+
+#[path = "cli/addresses.rs"]
+mod addresses;
+#[path = "cli/demo.rs"]
+mod demo;
+#[path = "cli/ends.rs"]
+mod ends;
+#[path = "cli/import.rs"]
+mod import;
+#[path = "cli/keeping.rs"]
+mod keeping;
+#[path = "cli/running.rs"]
+mod running;
+#[path = "cli/safety.rs"]
+mod safety;
+#[path = "cli/serving.rs"]
+mod serving;
