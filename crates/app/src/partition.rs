@@ -292,7 +292,7 @@ impl Vault {
         &self,
         account: &Account,
         secret: &SecretKey,
-        records: Vec<Record>,
+        records: Arc<Vec<Record>>,
     ) -> Result<SegmentRow> {
         let id = ObjectId(random_bytes()?);
         let (secret, keys) = (secret.clone(), Arc::clone(&account.keys));
@@ -359,7 +359,7 @@ impl Vault {
         }
         sort(&mut records);
         let commit = SealCommit {
-            add: vec![self.write_segment(account, &secret, records).await?],
+            add: vec![self.write_segment(account, &secret, Arc::new(records)).await?],
             partition,
             expected_version: row.version,
             remove_loose: loose.iter().map(|row| row.sid).collect(),
@@ -401,7 +401,7 @@ impl Vault {
         let (new_secret, new_key) = self.keys.make(&account.sid, KeyPurpose::Partition)?;
         let add = match records.is_empty() {
             true => Vec::new(),
-            false => vec![self.write_segment(account, &new_secret, records).await?],
+            false => vec![self.write_segment(account, &new_secret, Arc::new(records)).await?],
         };
         let span = Some((row.day.start(), TimeUs(row.day.end().0 - 1)));
         let said = Said {

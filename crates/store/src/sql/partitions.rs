@@ -241,17 +241,12 @@ async fn find_loose(conn: &mut Conn, partition: &PartitionRef, sid: Sid) -> Atte
     row.as_ref().map(read_loose).transpose()
 }
 
-/// Adds segments to a partition's generation.
-pub(super) async fn insert_segments(
-    conn: &mut Conn,
-    account: &AccountSid,
-    key: KeyId,
-    segments: &[&SegmentRow],
-) -> Attempt<()> {
+/// Adds segments to their partitions' generations.
+pub(super) async fn insert_segments(conn: &mut Conn, segments: &[(&AccountSid, KeyId, &SegmentRow)]) -> Attempt<()> {
     for portion in query::portions(segments, SEGMENT_PORTION) {
         let mut insert =
             Builder::new("INSERT INTO segments (account, key, segment, rows, bytes, min_at, max_at, body, locator) ");
-        insert.push_values(portion, |mut values, segment| {
+        insert.push_values(portion, |mut values, (account, key, segment)| {
             values
                 .push_bind(account.as_str())
                 .push_bind(&key.0[..])
