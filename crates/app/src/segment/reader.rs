@@ -259,10 +259,16 @@ async fn read_rows(
     off_thread(move || decode_records(&footer, fetched, &parts, &times)).await
 }
 
-/// Decoding is work for a core: done apart, it holds up no other request, and several segments decode at once.
+/// Decoding is work for a core: done apart, it holds up no other request, and several segments decode at once. A program
+/// without a runtime decodes where it is.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| SegmentError::Damaged("its decoder stopped"))?
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            let done = runtime.spawn_blocking(work).await;
+            done.map_err(|_| SegmentError::Damaged("its decoder stopped"))?
+        }
+        Err(_) => work(),
+    }
 }
 
 fn decode_records(
