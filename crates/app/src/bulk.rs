@@ -3,8 +3,10 @@
 //! An import is a job in the catalog. Each batch is committed with the position behind it, so an import that is killed
 //! goes on where it stopped, and a finished one that is run again finds nothing new.
 
+mod days;
+
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -22,12 +24,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Result, VaultError},
-    import::{Batch, Format, ImportError, Options, Position, Reader, Reject, RowError},
-    ingest::{Taken, find_fault},
+    import::{Format, ImportError, Options, Position, Reader},
     keys::AccountKeys,
-    partition::sort,
     vault::{Account, Vault},
 };
+
+use days::{Days, Refused, duplicate, plan_days};
 
 /// Rows read before they are sealed; bounds memory to some hundred megabytes.
 const BATCH_ROWS: usize = 250_000;
@@ -37,8 +39,8 @@ const LEASE_S: i64 = 30;
 const FINGERPRINT_BYTES: u64 = 64 * 1024;
 /// Bytes before the place where an import goes on that must be what they were.
 const SEAM_BYTES: u64 = 64 * 1024;
-/// Segments encoded at the same time.
-const ENCODERS: usize = 2;
+/// Segments made at the same time: while some are encoded, others wait for the disk.
+const ENCODERS: usize = 4;
 /// Attempts at a batch that others keep overtaking.
 const ATTEMPTS: u32 = 8;
 
@@ -93,7 +95,7 @@ impl RejectFile {
         Ok(())
     }
 
-    fn write(&mut self, rejects: &[(RowError, Vec<u8>)]) -> std::io::Result<u64> {
+    fn write(&mut self, rejects: &[Refused]) -> std::io::Result<u64> {
         let Some(file) = &mut self.file else {
             if rejects.is_empty() {
                 return Ok(0);
@@ -145,9 +147,6 @@ pub struct ImportFile {
 
 type FileReader = Reader<File, SourceSids>;
 
-/// A batch's records by partition and SID, with their row numbers.
-type Days = BTreeMap<(Class, Day), HashMap<Sid, (u64, Record)>>;
-
 /// Makes SIDs from what the source calls its records.
 struct SourceSids {
     keys: Arc<AccountKeys>,
@@ -172,7 +171,7 @@ impl Vault {
         import: ImportFile,
         report: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<Progress> {
-        let account = self.get_account(sid).await?;
+        let account = Arc::new(self.get_account(sid).await?);
         let (mut file, id) = identify(&account, &import)?;
         let mut job = self.lease_import(&account, &id).await?;
         let mut progress = read_progress(&account, &job)?;
@@ -232,7 +231,7 @@ impl Vault {
 
     async fn run_import(
         &self,
-        account: &Account,
+        account: &Arc<Account>,
         import: ImportFile,
         job: &mut JobRow,
         progress: &mut Progress,
@@ -254,8 +253,12 @@ impl Vault {
         let open = || File::open(&import.path).map_err(|source| in_file("import file", source));
         let mut seams = open()?;
         let reader = Reader::resume(open()?, import.format, &options, sids, position).map_err(unreadable)?;
-        // The next batch is parsed while this one is sealed and written.
-        let mut parsing = tokio::task::spawn_blocking(move || next_batch(reader));
+        // The next batch is parsed and sorted while this one is sealed and written.
+        let parse = |reader| {
+            let (account, now) = (Arc::clone(account), self.now());
+            tokio::task::spawn_blocking(move || next_batch(reader, &account, now))
+        };
+        let mut parsing = parse(reader);
         loop {
             let parsed = parsing.await.map_err(|_| VaultError::Damaged {
                 what: "import",
@@ -264,7 +267,7 @@ impl Vault {
             let (reader, Some(batch)) = parsed.map_err(unreadable)? else {
                 return Ok(());
             };
-            parsing = tokio::task::spawn_blocking(move || next_batch(reader));
+            parsing = parse(reader);
             let seam = seam_of(&mut seams, batch.position.offset).map_err(|source| in_file("import file", source))?;
             self.store_batch(account, batch, seam, &mut rejects, job, progress)
                 .await?;
@@ -275,47 +278,14 @@ impl Vault {
     async fn store_batch(
         &self,
         account: &Account,
-        batch: Batch,
+        batch: Days,
         seam: [u8; 32],
         rejects: &mut RejectFile,
         job: &mut JobRow,
         progress: &mut Progress,
     ) -> Result<()> {
-        let mut refused: Vec<(RowError, Vec<u8>)> = batch
-            .rejects
-            .into_iter()
-            .map(|Reject { error, raw }| (error, raw))
-            .collect();
-        let now = self.now();
-        let mut days: Days = BTreeMap::new();
-        let mut known = 0;
-        for (row, record) in batch.records {
-            if let Some(Taken::Rejected { code, reason }) = find_fault(account, &record, now) {
-                refused.push((row_error(row, "at", code, reason), raw_of(&record)));
-                continue;
-            }
-            match days
-                .entry((record.class(), record.at().day()))
-                .or_default()
-                .entry(record.sid())
-            {
-                Entry::Vacant(place) => _ = place.insert((row, record)),
-                Entry::Occupied(first) if first.get().1 == record => known += 1,
-                Entry::Occupied(_) => refused.push(duplicate(row, &record)),
-            }
-        }
         for attempt in 1.. {
-            let outcome = self
-                .commit_batch(
-                    account,
-                    &days,
-                    &refused,
-                    (batch.position, seam, known),
-                    rejects,
-                    job,
-                    progress,
-                )
-                .await;
+            let outcome = self.commit_batch(account, &batch, seam, rejects, job, progress).await;
             match outcome {
                 Err(VaultError::Store(StoreError::Conflict { .. })) if attempt < ATTEMPTS => {}
                 Err(VaultError::Store(StoreError::EpochClosed(_))) if attempt < ATTEMPTS => self.keys.load().await?,
@@ -325,33 +295,35 @@ impl Vault {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one commit")]
     async fn commit_batch(
         &self,
         account: &Account,
-        days: &Days,
-        refused: &[(RowError, Vec<u8>)],
-        (position, seam, mut known): (Position, [u8; 32], u64),
+        batch: &Days,
+        seam: [u8; 32],
         rejects: &mut RejectFile,
         job: &mut JobRow,
         progress: &mut Progress,
     ) -> Result<()> {
-        let places: Vec<(Class, Day)> = days.keys().copied().collect();
+        let places: Vec<(Class, Day)> = batch.days.iter().map(|day| (day.class, day.day)).collect();
         let partitions = self.open_partitions(account, &places).await?;
-        let mut refused = refused.to_vec();
+        let (mut refused, mut known) = (batch.refused.clone(), batch.known);
         let mut groups = Vec::new();
-        for ((partition, secret), rows) in partitions.into_iter().zip(days.values()) {
-            let there = self.find_stored(&partition, &secret, rows).await?;
-            let mut fresh = Vec::with_capacity(rows.len());
-            for (sid, (row, record)) in rows {
-                match there.get(sid) {
-                    None => fresh.push(record.clone()),
-                    Some(stored) if stored == record => known += 1,
-                    Some(_) => refused.push(duplicate(*row, record)),
+        for ((partition, secret), day) in partitions.into_iter().zip(&batch.days) {
+            let there = self.find_stored(&partition, &secret, &day.records).await?;
+            let fresh = if there.is_empty() {
+                Arc::clone(&day.records)
+            } else {
+                let mut fresh = Vec::with_capacity(day.records.len());
+                for (row, record) in day.rows.iter().zip(day.records.iter()) {
+                    match there.get(&record.sid()) {
+                        None => fresh.push(record.clone()),
+                        Some(stored) if stored == record => known += 1,
+                        Some(_) => refused.push(duplicate(*row, record)),
+                    }
                 }
-            }
+                Arc::new(fresh)
+            };
             if !fresh.is_empty() {
-                sort(&mut fresh);
                 groups.push((partition.reference(), secret, fresh));
             }
         }
@@ -369,8 +341,8 @@ impl Vault {
             .write(&refused)
             .map_err(|source| in_file("reject file", source))?;
         let next = Progress {
-            offset_bytes: position.offset,
-            rows: position.row,
+            offset_bytes: batch.position.offset,
+            rows: batch.position.row,
             stored: progress.stored + stored,
             known: progress.known + known,
             rejected: progress.rejected + refused.len() as u64,
@@ -401,13 +373,17 @@ impl Vault {
         &self,
         partition: &callvault_store::rows::PartitionRow,
         secret: &callvault_seal::SecretKey,
-        rows: &HashMap<Sid, (u64, Record)>,
+        records: &[Record],
     ) -> Result<HashMap<Sid, Record>> {
-        let records: Vec<&Record> = rows.values().map(|row| &row.1).collect();
-        let mut there = self.find_sealed(partition, secret, &records).await?;
+        let mut there = HashMap::new();
+        if partition.segments > 0 {
+            let records: Vec<&Record> = records.iter().collect();
+            there = self.find_sealed(partition, secret, &records).await?;
+        }
         if partition.loose_rows > 0 {
+            let sids: HashSet<Sid> = records.iter().map(Record::sid).collect();
             let loose = self.catalog.list_loose(&partition.reference()).await?;
-            let loose: Vec<_> = loose.into_iter().filter(|row| rows.contains_key(&row.sid)).collect();
+            let loose: Vec<_> = loose.into_iter().filter(|row| sids.contains(&row.sid)).collect();
             there.extend(
                 crate::ingest::open_loose(secret, &loose)?
                     .into_iter()
@@ -427,9 +403,13 @@ fn name_of(zone: &jiff::tz::TimeZone) -> String {
     }
 }
 
-fn next_batch(mut reader: FileReader) -> std::result::Result<(FileReader, Option<Batch>), ImportError> {
+fn next_batch(
+    mut reader: FileReader,
+    account: &Account,
+    now: TimeUs,
+) -> std::result::Result<(FileReader, Option<Days>), ImportError> {
     let batch = reader.next_batch(BATCH_ROWS)?;
-    Ok((reader, batch))
+    Ok((reader, batch.map(|batch| plan_days(account, batch, now))))
 }
 
 fn unreadable(error: ImportError) -> VaultError {
@@ -441,25 +421,6 @@ fn in_file(what: &str, source: std::io::Error) -> VaultError {
         what: what.to_owned(),
         source,
     }
-}
-
-fn row_error(row: u64, field: &'static str, code: &'static str, message: String) -> RowError {
-    RowError {
-        row,
-        field: Some(field.into()),
-        code,
-        message: message.into(),
-    }
-}
-
-fn duplicate(row: u64, record: &Record) -> (RowError, Vec<u8>) {
-    let message = "another record has this id, and says something else".to_owned();
-    (row_error(row, "source_id", "duplicate-id", message), raw_of(record))
-}
-
-/// A record that is refused after it was understood, as our own JSON.
-fn raw_of(record: &Record) -> Vec<u8> {
-    serde_json::to_vec(record).unwrap_or_default()
 }
 
 /// Opens the file and names its import: the same account, format and beginning are the same import.

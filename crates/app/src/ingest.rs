@@ -18,6 +18,8 @@ use crate::{
 pub const MAX_FUTURE_S: i64 = 300;
 /// Attempts at a write that others keep overtaking.
 const ATTEMPTS: u32 = 8;
+/// Days that are asked for together lie no further apart than this, on average.
+const SPAN_A_DAY: i64 = 8;
 /// Records taken in one call.
 pub const MAX_BATCH: usize = 10_000;
 
@@ -73,7 +75,12 @@ impl Account {
 }
 
 /// Why a record cannot be taken in, or nothing.
-pub(crate) fn find_fault(account: &Account, record: &Record, now: TimeUs) -> Option<Taken> {
+fn find_fault(account: &Account, record: &Record, now: TimeUs) -> Option<Taken> {
+    find_misfit(record, now).or_else(|| find_expired(account, record.class(), record.at(), now))
+}
+
+/// What is wrong with a record whatever the account's rules are.
+pub(crate) fn find_misfit(record: &Record, now: TimeUs) -> Option<Taken> {
     let rejected = |code, reason: String| Some(Taken::Rejected { code, reason });
     if record.sid().at_ms().0 != record.at().0.div_euclid(1_000) * 1_000 {
         return rejected("sid-time", "sid: does not begin with the record's time".to_owned());
@@ -81,10 +88,16 @@ pub(crate) fn find_fault(account: &Account, record: &Record, now: TimeUs) -> Opt
     if record.at() > now.plus_seconds(MAX_FUTURE_S) {
         return rejected("future", "at: lies in the future".to_owned());
     }
-    match account.check_keeping(record.class(), record.at(), now) {
-        Ok(()) => None,
-        Err(error) => rejected("expired", format!("at: {error}")),
-    }
+    None
+}
+
+/// Whether the term of a record of this moment is over.
+pub(crate) fn find_expired(account: &Account, class: Class, at: TimeUs, now: TimeUs) -> Option<Taken> {
+    let error = account.check_keeping(class, at, now).err()?;
+    Some(Taken::Rejected {
+        code: "expired",
+        reason: format!("at: {error}"),
+    })
 }
 
 /// What becomes of a record whose SID another one has: the same record is known, any other is refused.
@@ -230,6 +243,40 @@ impl Vault {
         Ok(taken)
     }
 
+    /// Those of these partitions that exist. Days that lie close together are asked for at once.
+    async fn find_places(
+        &self,
+        account: &Account,
+        places: &[(Class, Day)],
+    ) -> Result<HashMap<(Class, Day), PartitionRow>> {
+        let mut days: BTreeMap<Class, Vec<Day>> = BTreeMap::new();
+        for (class, day) in places {
+            days.entry(*class).or_default().push(*day);
+        }
+        let mut found = HashMap::new();
+        for (class, days) in days {
+            let (first, last) = (days.iter().min().copied(), days.iter().max().copied());
+            let span = first.zip(last).filter(|(first, last)| {
+                days.len() > 1 && i64::from(last.0) - i64::from(first.0) < SPAN_A_DAY * days.len() as i64
+            });
+            let rows = match span {
+                Some((first, last)) => {
+                    let all = self.catalog.list_partitions(&account.sid, class, first..last.plus(1));
+                    all.await?
+                }
+                None => {
+                    let mut rows = Vec::new();
+                    for day in days {
+                        rows.extend(self.catalog.find_partition(&account.sid, class, day).await?);
+                    }
+                    rows
+                }
+            };
+            found.extend(rows.into_iter().map(|row| ((row.class, row.day), row)));
+        }
+        Ok(found)
+    }
+
     /// The partitions of these days with their keys, opened where they did not exist.
     pub(crate) async fn open_partitions(
         &self,
@@ -239,8 +286,9 @@ impl Vault {
         let mut made: HashMap<KeyId, SecretKey> = HashMap::new();
         let mut found: Vec<Option<PartitionRow>> = Vec::with_capacity(places.len());
         let mut missing = Vec::new();
+        let mut known = self.find_places(account, places).await?;
         for (class, day) in places {
-            let partition = self.catalog.find_partition(&account.sid, *class, *day).await?;
+            let partition = known.remove(&(*class, *day));
             if partition.is_none() {
                 let (secret, key) = self.keys.make(&account.sid, KeyPurpose::Partition)?;
                 let reference = PartitionRef {

@@ -15,8 +15,9 @@ use callvault_core::{
 };
 use callvault_seal::{SecretKey, random_bytes};
 use callvault_store::{
-    Objects,
+    Objects, StoreError,
     catalog::object_names,
+    objects::End,
     rows::{KeyPurpose, Packed, PartitionRef, PartitionRow, RewriteCommit, SealCommit, SegmentRow},
 };
 
@@ -43,7 +44,7 @@ pub(crate) struct SegmentCache(Mutex<HashMap<ObjectId, Kept>>);
 struct Kept {
     account: AccountSid,
     partition: KeyId,
-    footer: Arc<Footer>,
+    footer: Option<Arc<Footer>>,
     fence: Option<Arc<Fence>>,
 }
 
@@ -56,12 +57,26 @@ impl SegmentCache {
             .cloned()
     }
 
-    fn keep(&self, segment: ObjectId, kept: Kept) {
+    /// Adds what was opened to what is kept of a segment.
+    fn keep(
+        &self,
+        segment: ObjectId,
+        partition: &PartitionRef,
+        footer: Option<Arc<Footer>>,
+        fence: Option<Arc<Fence>>,
+    ) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= SEGMENTS_KEPT && !all.contains_key(&segment) {
             all.clear();
         }
-        all.insert(segment, kept);
+        let kept = all.entry(segment).or_insert_with(|| Kept {
+            account: partition.account.clone(),
+            partition: partition.key,
+            footer: None,
+            fence: None,
+        });
+        kept.footer = footer.or(kept.footer.take());
+        kept.fence = fence.or(kept.fence.take());
     }
 
     /// Forgets what a destroyed key opened.
@@ -104,6 +119,23 @@ impl RangeRead for StoredObject {
             .await
             .map_err(|error| SegmentError::Fetch(Box::new(error)))
     }
+
+    async fn read_end(&self, end: End, bytes: u64) -> std::result::Result<(Bytes, u64), SegmentError> {
+        self.objects
+            .get_end(&self.name, end, bytes)
+            .await
+            .map_err(|error| match error {
+                StoreError::NotFound { .. } => SegmentError::Damaged("its object is missing"),
+                error => SegmentError::Fetch(Box::new(error)),
+            })
+    }
+
+    async fn read_many(&self, ranges: &[Range<u64>]) -> std::result::Result<Vec<Bytes>, SegmentError> {
+        self.objects
+            .get_ranges(&self.name, ranges)
+            .await
+            .map_err(|error| SegmentError::Fetch(Box::new(error)))
+    }
 }
 
 impl From<SegmentError> for VaultError {
@@ -137,22 +169,11 @@ impl Vault {
             return Ok(SegmentReader::open_packed(&packed.body, secret, row.segment.0)?);
         }
         let source = self.stored(object_names::segment(&partition.account, row.segment));
-        if let Some(kept) = self.segments.get(row.segment) {
-            return Ok(SegmentReader::with_footer(source, kept.footer));
+        if let Some(footer) = self.segments.get(row.segment).and_then(|kept| kept.footer) {
+            return Ok(SegmentReader::with_footer(source, footer));
         }
         let reader = SegmentReader::open_parquet(source, secret, row.segment.0).await?;
-        if let Some(footer) = reader.footer() {
-            let (account, key) = (partition.account.clone(), partition.key);
-            self.segments.keep(
-                row.segment,
-                Kept {
-                    account,
-                    partition: key,
-                    footer,
-                    fence: None,
-                },
-            );
-        }
+        self.segments.keep(row.segment, partition, reader.footer(), None);
         Ok(reader)
     }
 
@@ -168,20 +189,11 @@ impl Vault {
             return Ok(Locator::open(source, secret, row.segment.0).await?);
         }
         let source = self.stored(object_names::locator(&partition.account, row.segment));
-        let kept = self.segments.get(row.segment);
-        if let Some(fence) = kept.as_ref().and_then(|kept| kept.fence.clone()) {
+        if let Some(fence) = self.segments.get(row.segment).and_then(|kept| kept.fence) {
             return Ok(Locator::with_fence(source, fence));
         }
         let locator = Locator::open(source, secret, row.segment.0).await?;
-        if let Some(kept) = kept {
-            self.segments.keep(
-                row.segment,
-                Kept {
-                    fence: Some(locator.fence()),
-                    ..kept
-                },
-            );
-        }
+        self.segments.keep(row.segment, partition, None, Some(locator.fence()));
         Ok(locator)
     }
 
@@ -270,7 +282,7 @@ impl Vault {
         &self,
         account: &Account,
         secret: &SecretKey,
-        records: Vec<Record>,
+        records: Arc<Vec<Record>>,
     ) -> Result<SegmentRow> {
         let id = ObjectId(random_bytes()?);
         let (secret, keys) = (secret.clone(), Arc::clone(&account.keys));
@@ -337,7 +349,7 @@ impl Vault {
         }
         sort(&mut records);
         let commit = SealCommit {
-            add: vec![self.write_segment(account, &secret, records).await?],
+            add: vec![self.write_segment(account, &secret, Arc::new(records)).await?],
             partition,
             expected_version: row.version,
             remove_loose: loose.iter().map(|row| row.sid).collect(),
@@ -379,7 +391,7 @@ impl Vault {
         let (new_secret, new_key) = self.keys.make(&account.sid, KeyPurpose::Partition)?;
         let add = match records.is_empty() {
             true => Vec::new(),
-            false => vec![self.write_segment(account, &new_secret, records).await?],
+            false => vec![self.write_segment(account, &new_secret, Arc::new(records)).await?],
         };
         let span = Some((row.day.start(), TimeUs(row.day.end().0 - 1)));
         let said = Said {

@@ -1,13 +1,14 @@
 //! Reading records: one by SID, many by filter, with stable paging.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use callvault_core::{
-    AccountSid, Class, Day, Number, Record, Sid, TimeUs,
+    AccountSid, Class, Day, KeyId, Number, Record, Sid, TimeUs,
     hold::{Facts, Reader, access, may_read},
 };
 use callvault_seal::SecretKey;
 use callvault_store::rows::{PartitionRef, PartitionRow, SegmentRow};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     error::{Result, VaultError},
@@ -20,6 +21,10 @@ use crate::{
 pub const MAX_PAGE: usize = 1_000;
 /// Days looked at for one page at most when a filter rejects nearly everything; the cursor continues from there.
 const MAX_DAYS: usize = 4_000;
+/// Days whose keys and segments are asked for at once when a number is looked for.
+const DAYS_ASKED: usize = 64;
+/// Days read at the same time when a number is looked for: most of the time is waiting for the disk.
+const DAYS_AHEAD: usize = 4;
 
 /// Where a listing stopped. A page that continues after it repeats nothing and skips nothing that was there, whatever
 /// is taken in meanwhile.
@@ -85,6 +90,12 @@ struct Window<'q> {
     reader: Reader,
     now: TimeUs,
     want: usize,
+}
+
+/// A partition's key and segments.
+struct Sealed {
+    secret: SecretKey,
+    segments: Vec<SegmentRow>,
 }
 
 impl Vault {
@@ -208,27 +219,78 @@ impl Vault {
             partitions.reverse();
         }
         let mut records = Vec::new();
-        for partition in partitions.iter().take(MAX_DAYS) {
-            window.want = query.limit + 1 - records.len();
-            records.extend(self.read_window(account, partition, &window).await?);
-            if records.len() > query.limit {
-                records.truncate(query.limit);
-                let next = records.last().map(|last| Cursor {
-                    at: last.at(),
-                    sid: last.sid(),
-                });
-                return Ok(Page { records, next });
+        partitions.truncate(MAX_DAYS);
+        // A listing without a number stops in the first days; one of a number looks at nearly all of them.
+        let ahead = if window.hash.is_some() { DAYS_AHEAD } else { 1 };
+        for days in partitions.chunks(DAYS_ASKED) {
+            let mut known = match ahead {
+                1 => HashMap::new(),
+                _ => self.find_sealed_days(account, days).await?,
+            };
+            let mut reads = Vec::with_capacity(days.len());
+            for day in days {
+                reads.push(self.read_window(account, day, known.remove(&day.key), &window));
+            }
+            let mut reads = stream::iter(reads).buffered(ahead);
+            while let Some(mut found) = reads.try_next().await? {
+                records.append(&mut found);
+                if records.len() > query.limit {
+                    records.truncate(query.limit);
+                    let next = records.last().map(|last| Cursor {
+                        at: last.at(),
+                        sid: last.sid(),
+                    });
+                    return Ok(Page { records, next });
+                }
             }
         }
         Ok(Page { records, next: None })
     }
 
+    /// Keys and segments of those of these partitions that hold sealed records alone. A loose record may be sealed
+    /// between two reads of the catalog, so where there are any, the segments are read after them.
+    async fn find_sealed_days(&self, account: &Account, days: &[PartitionRow]) -> Result<HashMap<KeyId, Sealed>> {
+        let keys: Vec<KeyId> = days
+            .iter()
+            .filter(|day| day.loose_rows == 0)
+            .map(|day| day.key)
+            .collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let secrets = self.keys.find_all(&account.sid, &keys).await?;
+        let mut found: HashMap<KeyId, Sealed> = secrets
+            .into_iter()
+            .map(|(key, secret)| {
+                (
+                    key,
+                    Sealed {
+                        secret,
+                        segments: Vec::new(),
+                    },
+                )
+            })
+            .collect();
+        for (key, segment) in self.catalog.list_segments_of(&account.sid, &keys).await? {
+            if let Some(sealed) = found.get_mut(&key) {
+                sealed.segments.push(segment);
+            }
+        }
+        Ok(found)
+    }
+
     /// The first `want` matching records of a partition, in the query's order. A partition that is rewritten or merged
     /// while it is read is read again; one that is shredded meanwhile has no records.
-    async fn read_window(&self, account: &Account, row: &PartitionRow, window: &Window<'_>) -> Result<Vec<Record>> {
+    async fn read_window(
+        &self,
+        account: &Account,
+        row: &PartitionRow,
+        mut known: Option<Sealed>,
+        window: &Window<'_>,
+    ) -> Result<Vec<Record>> {
         let mut row = row.clone();
         loop {
-            let outcome = self.try_window(account, &row, window).await;
+            let outcome = self.try_window(account, &row, known.take(), window).await;
             if let Ok(Some(records)) = outcome {
                 return Ok(records);
             }
@@ -246,12 +308,17 @@ impl Vault {
         &self,
         account: &Account,
         row: &PartitionRow,
+        known: Option<Sealed>,
         window: &Window<'_>,
     ) -> Result<Option<Vec<Record>>> {
-        let Some(secret) = self.partition_key(row).await? else {
-            return Ok(None);
-        };
         let partition = row.reference();
+        let (secret, known) = match known {
+            Some(Sealed { secret, segments }) => (secret, Some(segments)),
+            None => match self.partition_key(row).await? {
+                Some(secret) => (secret, None),
+                None => return Ok(None),
+            },
+        };
         let hidden = if row.tombstones > 0 {
             self.hidden(row).await?
         } else {
@@ -264,7 +331,11 @@ impl Vault {
             records.retain(listed);
         }
         if row.segments > 0 {
-            for segment in self.catalog.list_segments(&partition).await? {
+            let segments = match known {
+                Some(segments) => segments,
+                None => self.catalog.list_segments(&partition).await?,
+            };
+            for segment in segments {
                 if segment.max_at >= window.from && segment.min_at < window.to {
                     let found = self
                         .read_segment(&partition, &secret, &segment, window, &listed)
@@ -291,14 +362,19 @@ impl Vault {
         window: &Window<'_>,
         listed: &(dyn Fn(&Record) -> bool + Sync),
     ) -> Result<Vec<Record>> {
-        let reader = self.open_segment(partition, secret, row).await?;
         if let Some(hash) = &window.hash {
             let locator = self.open_locator(partition, secret, row).await?;
             let rows = locator.find_number(hash).await?;
+            if rows.is_empty() {
+                // Most days do not know the number: their records are not opened.
+                return Ok(Vec::new());
+            }
+            let reader = self.open_segment(partition, secret, row).await?;
             let mut records = reader.rows_at(&rows).await?;
             records.retain(listed);
             return Ok(records);
         }
+        let reader = self.open_segment(partition, secret, row).await?;
         let order = if window.query.newest_first {
             Order::NewestFirst
         } else {

@@ -1,10 +1,10 @@
 //! Recordings: sealed as they are written, read by range.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use callvault_core::{
-    AccountSid, Class, ObjectId, Sid, TimeUs,
+    AccountSid, Class, KeyId, ObjectId, Sid, TimeUs,
     hold::{Reader, access, may_read},
     record::RecordingMeta,
 };
@@ -13,7 +13,7 @@ use callvault_seal::{
     stream::{DEFAULT_SEGMENT_BYTES, Decryptor, Encryptor, HEADER_BYTES, Layout},
 };
 use callvault_store::{
-    StoreError, Upload,
+    Catalog, Objects, StoreError, Upload,
     catalog::object_names,
     rows::{KeyPurpose, KeyRow, RecordingQuery, RecordingRow},
 };
@@ -26,8 +26,10 @@ use crate::{
     vault::{Account, Vault},
 };
 
-/// Ciphertext read from the object store at once when a recording is read whole. Small range reads of S3 stall.
+/// Audio read from the object store at once when a recording is read whole. Small range reads of S3 stall.
 const READ_STEP_BYTES: u64 = 1024 * 1024;
+/// Audio sealed at once: what fits into a core's own cache.
+const SEAL_STEP_BYTES: usize = 256 * 1024;
 
 /// What is known of a recording before its audio comes.
 #[derive(Clone)]
@@ -230,41 +232,99 @@ impl Vault {
             layout.ciphertext_bytes(),
             DEFAULT_SEGMENT_BYTES,
         )?;
-        let (objects, catalog) = (
-            std::sync::Arc::clone(&self.objects),
-            std::sync::Arc::clone(&self.catalog),
-        );
-        let source = (objects, catalog, name, sid.clone(), row.key);
+        let source = Source {
+            objects: Arc::clone(&self.objects),
+            catalog: Arc::clone(&self.catalog),
+            account: sid.clone(),
+            key: row.key,
+            name,
+            cipher: Arc::new(cipher),
+        };
         Ok(futures::stream::try_unfold(
-            (source, cipher, range),
-            |(source, cipher, range)| async move {
+            (source, range, None),
+            |(source, mut range, ahead)| async move {
                 if range.start >= range.end {
                     return Ok(None);
                 }
-                let (objects, catalog, name, account, key) = &source;
-                // Deleted while it is read: what was not read yet is not given.
-                if catalog.find_keys(account, &[*key]).await?.is_empty() {
-                    return Err(VaultError::NotFound { what: "recording" });
-                }
-                let piece = range.start..range.end.min(range.start.saturating_add(READ_STEP_BYTES));
-                let fetch = cipher.layout().plan_fetch(piece.clone())?;
-                let sealed = objects.get_range(name, fetch.ciphertext.clone()).await?;
-                if sealed.len() as u64 != fetch.ciphertext.end - fetch.ciphertext.start {
-                    return Err(VaultError::Damaged {
-                        what: "recording",
-                        reason: "its object is cut short".to_owned(),
-                    });
-                }
-                let plain = Bytes::from(cipher.open_range(fetch.first_segment, &sealed)?);
-                if fetch.keep.end > plain.len() {
-                    return Err(VaultError::Damaged {
-                        what: "recording",
-                        reason: "its object is cut short".to_owned(),
-                    });
-                }
-                Ok(Some((plain.slice(fetch.keep), (source, cipher, piece.end..range.end))))
+                let piece = next_piece(&mut range);
+                let sealed = match ahead {
+                    Some(fetched) => fetched,
+                    None => source.fetch(piece.clone()).await,
+                }?;
+                // While this piece is opened the next one is fetched.
+                let next = async {
+                    match next_piece(&mut range.clone()) {
+                        next if next.is_empty() => None,
+                        next => Some(source.fetch(next).await),
+                    }
+                };
+                let (plain, kept, ahead) = futures::join!(source.open(piece, sealed), source.check_kept(), next);
+                kept?;
+                Ok(Some((plain?, (source, range, ahead))))
             },
         ))
+    }
+}
+
+/// Takes the next piece off a range.
+fn next_piece(range: &mut Range<u64>) -> Range<u64> {
+    let end = range.end.min(range.start.saturating_add(READ_STEP_BYTES));
+    std::mem::replace(&mut range.start, end)..end
+}
+
+/// A recording being read.
+struct Source {
+    objects: Arc<dyn Objects>,
+    catalog: Arc<dyn Catalog>,
+    account: AccountSid,
+    key: KeyId,
+    name: String,
+    cipher: Arc<Decryptor>,
+}
+
+impl Source {
+    /// The sealed segments that a piece of the audio lies in.
+    async fn fetch(&self, piece: Range<u64>) -> Result<Bytes> {
+        let wanted = self.cipher.layout().plan_fetch(piece)?.ciphertext;
+        let sealed = self.objects.get_range(&self.name, wanted.clone()).await?;
+        if sealed.len() as u64 == wanted.end - wanted.start {
+            Ok(sealed)
+        } else {
+            Err(cut_short())
+        }
+    }
+
+    /// Opens what [`Source::fetch`] brought, where it lies.
+    async fn open(&self, piece: Range<u64>, sealed: Bytes) -> Result<Bytes> {
+        let fetch = self.cipher.layout().plan_fetch(piece)?;
+        let cipher = Arc::clone(&self.cipher);
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut buffer = Vec::from(sealed);
+            cipher.open_in_place(fetch.first_segment, &mut buffer).map(|()| buffer)
+        });
+        let plain = opened.await.map_err(|_| VaultError::Damaged {
+            what: "recording",
+            reason: "its decryption stopped".to_owned(),
+        })??;
+        if fetch.keep.end > plain.len() {
+            return Err(cut_short());
+        }
+        Ok(Bytes::from(plain).slice(fetch.keep))
+    }
+
+    /// Deleted while it is read: what was not read yet is not given.
+    async fn check_kept(&self) -> Result<()> {
+        match self.catalog.find_keys(&self.account, &[self.key]).await?.is_empty() {
+            true => Err(VaultError::NotFound { what: "recording" }),
+            false => Ok(()),
+        }
+    }
+}
+
+fn cut_short() -> VaultError {
+    VaultError::Damaged {
+        what: "recording",
+        reason: "its object is cut short".to_owned(),
     }
 }
 
@@ -274,8 +334,9 @@ impl RecordingUpload<'_> {
     /// # Errors
     /// Those of the object store.
     pub async fn write(&mut self, audio: &[u8]) -> Result<()> {
-        for piece in audio.chunks(1024 * 1024) {
-            let mut sealed = Vec::with_capacity(piece.len() + 4096);
+        for piece in audio.chunks(SEAL_STEP_BYTES) {
+            // A segment may be left from the piece before.
+            let mut sealed = Vec::with_capacity(piece.len() + DEFAULT_SEGMENT_BYTES + 4096);
             self.cipher.push(piece, &mut sealed)?;
             self.row.bytes += piece.len() as u64;
             if !sealed.is_empty() {

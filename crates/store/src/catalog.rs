@@ -146,6 +146,9 @@ pub trait Partitions: Send + Sync + 'static {
     async fn find_loose(&self, partition: &PartitionRef, sid: Sid) -> Result<Option<LooseRow>>;
     /// A partition's segments, by first moment; small ones with their contents.
     async fn list_segments(&self, partition: &PartitionRef) -> Result<Vec<SegmentRow>>;
+    /// The segments of several of an account's partitions, by partition and first moment; small ones with their
+    /// contents. Partitions that do not exist have none.
+    async fn list_segments_of(&self, account: &AccountSid, keys: &[KeyId]) -> Result<Vec<(KeyId, SegmentRow)>>;
     /// A partition's tombstones.
     async fn list_tombstones(&self, partition: &PartitionRef) -> Result<Vec<Tombstone>>;
 

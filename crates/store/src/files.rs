@@ -5,8 +5,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind, Write as _},
-    os::unix::fs::{DirBuilderExt, FileExt as _, OpenOptionsExt},
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
     sync::{
@@ -16,17 +16,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::ops::Range;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::{
     Objects, StoreError, Upload,
-    objects::{ObjectInfo, check_name},
+    objects::{End, ObjectInfo, check_name},
 };
 
 const STORE: &str = "object store";
-/// Bytes gathered before they are written.
-const GATHER_BYTES: usize = 512 * 1024;
+/// Bytes gathered before they are written. An upload holds twice as many: those on their way to the disk as well.
+const GATHER_BYTES: usize = 1024 * 1024;
 
 /// An object store in a folder. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -122,6 +123,28 @@ impl Drop for Draft {
     }
 }
 
+/// The bytes of a range; shorter when the file, of `size` bytes, ends inside it.
+fn read_range(file: &File, size: u64, range: Range<u64>) -> io::Result<Bytes> {
+    let length = range.end.min(size).saturating_sub(range.start);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| ErrorKind::InvalidInput)?);
+    let mut file = file;
+    file.seek(SeekFrom::Start(range.start))?;
+    file.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != length {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Bytes::from(bytes))
+}
+
+/// Tells the kernel what is read next, so that it fetches several places of the disk at once.
+fn announce(file: &File, range: &Range<u64>) {
+    let (Ok(start), Ok(length)) = (range.start.try_into(), range.end.saturating_sub(range.start).try_into()) else {
+        return;
+    };
+    // A hint: reading says whether it works.
+    let _ = nix::fcntl::posix_fadvise(file, start, length, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+}
+
 /// Creates a folder and those above it, each durably.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
@@ -173,7 +196,11 @@ fn store_error(error: &io::Error) -> StoreError {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+fn joined<T>(done: Result<io::Result<T>, JoinError>) -> Result<T, StoreError> {
+    match done {
         Ok(done) => done.map_err(|error| store_error(&error)),
         Err(_) => Err(StoreError::Unavailable {
             store: STORE,
@@ -199,8 +226,9 @@ impl Objects for Files {
         let draft = blocking(move || files.create_temporary()).await?;
         Ok(Box::new(FileUpload {
             target,
-            draft: Some(draft),
-            gathered: BytesMut::new(),
+            state: Writing::Idle(draft),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
         }))
     }
 
@@ -213,11 +241,31 @@ impl Objects for Files {
         let path = self.path(name)?;
         blocking(move || {
             let file = File::open(path)?;
-            let end = range.end.min(file.metadata()?.len());
-            let length = usize::try_from(end.saturating_sub(range.start)).map_err(|_| ErrorKind::InvalidInput)?;
-            let mut bytes = vec![0; length];
-            file.read_exact_at(&mut bytes, range.start)?;
-            Ok(Bytes::from(bytes))
+            let size = file.metadata()?.len();
+            read_range(&file, size, range)
+        })
+        .await
+    }
+
+    async fn get_ranges(&self, name: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let (path, ranges) = (self.path(name)?, ranges.to_vec());
+        blocking(move || {
+            let file = File::open(path)?;
+            let size = file.metadata()?.len();
+            if ranges.len() > 1 {
+                ranges.iter().for_each(|range| announce(&file, range));
+            }
+            ranges.into_iter().map(|range| read_range(&file, size, range)).collect()
+        })
+        .await
+    }
+
+    async fn get_end(&self, name: &str, end: End, bytes: u64) -> Result<(Bytes, u64), StoreError> {
+        let path = self.path(name)?;
+        blocking(move || {
+            let file = File::open(path)?;
+            let size = file.metadata()?.len();
+            Ok((read_range(&file, size, end.range(bytes, size))?, size))
         })
         .await
     }
@@ -287,51 +335,73 @@ impl Objects for Files {
 
 struct FileUpload {
     target: PathBuf,
-    draft: Option<Draft>,
-    gathered: BytesMut,
+    state: Writing,
+    gathered: Vec<Bytes>,
+    gathered_bytes: usize,
+}
+
+/// What becomes of the pieces that were handed over.
+enum Writing {
+    /// They are written.
+    Idle(Draft),
+    /// They are being written, while the next ones are made.
+    Busy(JoinHandle<io::Result<Draft>>),
+    /// One could not be written, and the upload is over.
+    Failed,
 }
 
 impl FileUpload {
-    /// Writes what is gathered. After a failure the upload is over.
-    async fn write_gathered(&mut self) -> Result<(), StoreError> {
-        let bytes = self.gathered.split().freeze();
-        let gone = || StoreError::Unavailable {
-            store: STORE,
-            reason: "the upload failed before".to_owned(),
-        };
-        let mut draft = self.draft.take().ok_or_else(gone)?;
-        self.draft = Some(
-            blocking(move || {
-                draft.file.write_all(&bytes)?;
-                Ok(draft)
-            })
-            .await?,
-        );
-        Ok(())
+    /// Waits until what was handed over is written. After a failure the upload is over.
+    async fn settle(&mut self) -> Result<Draft, StoreError> {
+        match std::mem::replace(&mut self.state, Writing::Failed) {
+            Writing::Idle(draft) => Ok(draft),
+            Writing::Busy(task) => joined(task.await),
+            Writing::Failed => Err(StoreError::Unavailable {
+                store: STORE,
+                reason: "the upload failed before".to_owned(),
+            }),
+        }
     }
+
+    fn take_gathered(&mut self) -> Vec<Bytes> {
+        self.gathered_bytes = 0;
+        std::mem::take(&mut self.gathered)
+    }
+}
+
+fn write_pieces(draft: &mut Draft, pieces: &[Bytes]) -> io::Result<()> {
+    pieces.iter().try_for_each(|piece| draft.file.write_all(piece))
 }
 
 #[async_trait]
 impl Upload for FileUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        self.gathered.extend_from_slice(&bytes);
-        if self.gathered.len() >= GATHER_BYTES {
-            self.write_gathered().await?;
+        self.gathered_bytes += bytes.len();
+        self.gathered.push(bytes);
+        if self.gathered_bytes >= GATHER_BYTES {
+            let mut draft = self.settle().await?;
+            let pieces = self.take_gathered();
+            self.state = Writing::Busy(tokio::task::spawn_blocking(move || {
+                write_pieces(&mut draft, &pieces)?;
+                Ok(draft)
+            }));
         }
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
-        self.write_gathered().await?;
-        let target = self.target.clone();
-        match self.draft.take() {
-            Some(draft) => blocking(move || draft.publish(&target)).await,
-            None => Ok(()),
-        }
+        let mut draft = self.settle().await?;
+        let (target, pieces) = (self.target.clone(), self.take_gathered());
+        blocking(move || {
+            write_pieces(&mut draft, &pieces)?;
+            draft.publish(&target)
+        })
+        .await
     }
 
     async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
-        let draft = self.draft.take();
+        // Whether the last piece could be written does not matter any more.
+        let draft = self.settle().await.ok();
         blocking(move || {
             drop(draft);
             Ok(())

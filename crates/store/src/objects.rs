@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::try_join_all;
 
 use crate::StoreError;
 
@@ -14,6 +15,26 @@ pub struct ObjectInfo {
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
+}
+
+/// One of an object's ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where it begins.
+    First,
+    /// Where it ends.
+    Last,
+}
+
+impl End {
+    /// The range of at most `bytes` bytes at this end of an object of `size` bytes.
+    #[must_use]
+    pub const fn range(self, bytes: u64, size: u64) -> Range<u64> {
+        match self {
+            Self::First => 0..if bytes < size { bytes } else { size },
+            Self::Last => size.saturating_sub(bytes)..size,
+        }
+    }
 }
 
 /// An object store. Commit state lives in the catalog alone: an object exists for the vault when a catalog row names
@@ -37,6 +58,24 @@ pub trait Objects: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such object.
     async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// Several ranges of one object, each as [`Objects::get_range`] answers it. They are fetched at once.
+    ///
+    /// # Errors
+    /// As [`Objects::get_range`].
+    async fn get_ranges(&self, name: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        try_join_all(ranges.iter().map(|range| self.get_range(name, range.clone()))).await
+    }
+
+    /// At most `bytes` bytes of one end of an object, and the object's size.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such object.
+    async fn get_end(&self, name: &str, end: End, bytes: u64) -> Result<(Bytes, u64), StoreError> {
+        let size = self.find_size(name).await?;
+        let size = size.ok_or(StoreError::NotFound { what: "object" })?;
+        Ok((self.get_range(name, end.range(bytes, size)).await?, size))
+    }
 
     /// The size in bytes, or nothing when there is no such object.
     async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError>;

@@ -5,13 +5,14 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use callvault_core::{Class, TimeUs};
 use callvault_seal::SecretKey;
+use callvault_store::objects::End;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::encryption::decrypt::FileDecryptionProperties;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 
 use super::encode::class_from;
-use super::range::{RangeRead, coalesce, read_exact};
+use super::range::{RangeRead, coalesce, read_end_exact, read_exact};
 use super::sheet::{FENCE_ENTRY, PAGE_ROWS};
 use super::varint::Cursor;
 use super::{Part, Result, SegmentError, key_check, part_key};
@@ -51,8 +52,7 @@ impl Footer {
     /// # Errors
     /// [`SegmentError::WrongKey`], [`SegmentError::Damaged`], [`SegmentError::Fetch`].
     pub async fn open(source: &dyn RangeRead, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
-        let total = source.len_bytes().await?;
-        let mut tail = read_exact(source, total.saturating_sub(TAIL_BYTES)..total).await?;
+        let (mut tail, total) = read_end_exact(source, End::Last, TAIL_BYTES).await?;
         let footer_bytes = footer_bytes(&tail)?;
         if footer_bytes + 12 > total {
             return Err(CUT);

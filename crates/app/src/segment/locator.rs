@@ -9,9 +9,10 @@ use std::{collections::HashMap, hash::BuildHasherDefault, ops::Range, sync::Arc}
 use bytes::Bytes;
 use callvault_core::{Number, record::Record};
 use callvault_seal::{SecretKey, envelope::Cipher};
+use callvault_store::objects::End;
 
 use super::columns::number_code;
-use super::range::{RangeRead, read_exact};
+use super::range::{RangeRead, read_end_exact, read_exact};
 use super::varint::{Cursor, put};
 use super::{HashOf, Part, Result, SegmentError, key_check, part_key};
 
@@ -236,8 +237,7 @@ impl Fence {
     }
 
     async fn open(source: &dyn RangeRead, key: &SecretKey, segment_id: [u8; 16]) -> Result<Self> {
-        let total = source.len_bytes().await?;
-        let mut start = read_exact(source, 0..total.min(FIRST_READ_BYTES)).await?;
+        let (mut start, total) = read_end_exact(source, End::First, FIRST_READ_BYTES).await?;
         let head = start.get(..HEAD_BYTES).ok_or(CUT)?.to_vec();
         let rest = head
             .strip_prefix(MAGIC)

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use callvault_store::objects::End;
 use futures::future::try_join_all;
 
 use super::{Result, SegmentError};
@@ -22,6 +23,15 @@ pub trait RangeRead: Send + Sync {
     /// # Errors
     /// [`SegmentError::Fetch`], also when the range lies beyond the end.
     async fn read(&self, range: Range<u64>) -> Result<Bytes>;
+
+    /// At most `bytes` bytes of one end, and the object's length.
+    ///
+    /// # Errors
+    /// [`SegmentError::Fetch`].
+    async fn read_end(&self, end: End, bytes: u64) -> Result<(Bytes, u64)> {
+        let total = self.len_bytes().await?;
+        Ok((self.read(end.range(bytes, total)).await?, total))
+    }
 
     /// The bytes of several sorted ranges that lie far apart. At once, because a round trip costs more than the bytes.
     ///
@@ -53,6 +63,16 @@ pub(super) async fn read_exact(source: &dyn RangeRead, range: Range<u64>) -> Res
     let bytes = source.read(range).await?;
     if bytes.len() as u64 == want {
         Ok(bytes)
+    } else {
+        Err(SegmentError::Damaged("a read came back short"))
+    }
+}
+
+/// Reads one end of an object and insists on its length.
+pub(super) async fn read_end_exact(source: &dyn RangeRead, end: End, bytes: u64) -> Result<(Bytes, u64)> {
+    let (found, total) = source.read_end(end, bytes).await?;
+    if found.len() as u64 == total.min(bytes) {
+        Ok((found, total))
     } else {
         Err(SegmentError::Damaged("a read came back short"))
     }

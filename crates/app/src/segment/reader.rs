@@ -173,7 +173,7 @@ impl SegmentReader {
                         _ => ranges.push(row..row + 1),
                     }
                 }
-                read_rows(footer, source.as_ref(), &ranges, &|_| true).await
+                read_rows(footer, source.as_ref(), &ranges, ANY_TIME).await
             }
         }
     }
@@ -226,8 +226,7 @@ impl Scan<'_> {
                     .unwrap_or_default()
                     .to_vec(),
                 Body::Parquet(source, footer) => {
-                    let keep = |at: TimeUs| self.times.contains(&at);
-                    read_rows(footer, source.as_ref(), &[rows], &keep).await?
+                    read_rows(footer, source.as_ref(), &[rows], self.times.clone()).await?
                 }
             };
             if records.is_empty() {
@@ -242,29 +241,46 @@ impl Scan<'_> {
     }
 }
 
-/// Fetches and decodes sorted rows.
+/// No bounds.
+const ANY_TIME: Range<TimeUs> = TimeUs(i64::MIN)..TimeUs::NEVER;
+
+/// Fetches sorted rows and decodes those of a range of time.
 async fn read_rows(
-    footer: &Footer,
+    footer: &Arc<Footer>,
     source: &dyn RangeRead,
     rows: &[Range<u32>],
-    keep: &(dyn Fn(TimeUs) -> bool + Sync),
+    times: Range<TimeUs>,
 ) -> Result<Vec<Record>> {
     let all: Vec<usize> = (0..footer.columns.len()).collect();
     let parts = footer.split(rows);
     let pages = footer.pages_of(&parts, &all)?;
     let fetched = footer.fetch(source, &pages).await?;
-    decode_records(footer, fetched, &parts, keep)
+    let footer = Arc::clone(footer);
+    off_thread(move || decode_records(&footer, fetched, &parts, &times)).await
+}
+
+/// Decoding is work for a core: done apart, it holds up no other request, and several segments decode at once. A program
+/// without a runtime decodes where it is.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            let done = runtime.spawn_blocking(work).await;
+            done.map_err(|_| SegmentError::Damaged("its decoder stopped"))?
+        }
+        Err(_) => work(),
+    }
 }
 
 fn decode_records(
     footer: &Footer,
     fetched: Fetched,
     parts: &[(usize, Vec<Range<usize>>)],
-    keep: &dyn Fn(TimeUs) -> bool,
+    times: &Range<TimeUs>,
 ) -> Result<Vec<Record>> {
     let mut out = Vec::with_capacity(count(parts));
+    let keep = |at| *times == ANY_TIME || times.contains(&at);
     decode(footer, fetched, parts, None, &mut |batch| {
-        push_records(footer.class, &batch, keep, &mut out)
+        push_records(footer.class, &batch, &keep, &mut out)
     })?;
     Ok(out)
 }
@@ -275,7 +291,7 @@ fn count(parts: &[(usize, Vec<Range<usize>>)]) -> usize {
 
 /// Looks for a SID among consecutive rows.
 async fn find_sid_in(
-    footer: &Footer,
+    footer: &Arc<Footer>,
     source: &dyn RangeRead,
     rows: Range<u32>,
     sid: Sid,
@@ -290,11 +306,16 @@ async fn find_sid_in(
             .collect();
         let parts = footer.split(std::slice::from_ref(&window));
         let fetched = footer.fetch(source, &footer.pages_of(&parts, &wanted)?).await?;
-        let mut sids = Vec::with_capacity(window.len());
-        decode(footer, fetched.clone(), &parts, Some(&SID_COLUMNS), &mut |batch| {
-            sids.append(&mut sids_of(&batch)?);
-            Ok(())
-        })?;
+        let (footer_of, pages, capacity) = (Arc::clone(footer), fetched.clone(), window.len());
+        let sids = off_thread(move || {
+            let mut sids = Vec::with_capacity(capacity);
+            decode(&footer_of, pages, &parts, Some(&SID_COLUMNS), &mut |batch| {
+                sids.append(&mut sids_of(&batch)?);
+                Ok(())
+            })?;
+            Ok(sids)
+        })
+        .await?;
         if let Some(row) = (window.start..)
             .zip(&sids)
             .find(|(_, found)| **found == sid)
@@ -303,9 +324,9 @@ async fn find_sid_in(
             let only = row..row + 1;
             let rows = std::slice::from_ref(&only);
             let mut records = if narrow {
-                read_rows(footer, source, rows, &|_| true).await?
+                read_rows(footer, source, rows, ANY_TIME).await?
             } else {
-                decode_records(footer, fetched, &footer.split(rows), &|_| true)?
+                decode_records(footer, fetched, &footer.split(rows), &ANY_TIME)?
             };
             return match records.pop() {
                 Some(record) if record.sid() == sid => Ok(Some((row, record))),

@@ -81,34 +81,49 @@ pub(super) async fn execute_insert_segments(
     progress: Option<&JobRow>,
 ) -> Attempt<()> {
     let locked = partitions::lock_partitions(conn, inserts.iter().map(|insert| &insert.partition)).await?;
+    let rows: Vec<(&AccountSid, KeyId, &SegmentRow)> = inserts
+        .iter()
+        .map(|insert| (&insert.partition.account, insert.partition.key, &insert.segment))
+        .collect();
+    partitions::insert_segments(conn, &rows).await?;
+    garbage::take_over_segments(conn, &rows).await?;
+    let mut counts = Vec::with_capacity(locked.len());
     for partition in &locked {
-        let segments: Vec<&SegmentRow> = inserts
-            .iter()
-            .filter(|insert| insert.partition.key == partition.key)
-            .map(|insert| &insert.segment)
-            .collect();
-        partitions::insert_segments(conn, &partition.account, partition.key, &segments).await?;
-        garbage::take_over_segments(conn, &partition.account, &segments).await?;
-        count_segments(conn, partition, &segments).await?;
+        let of = |segment: &&SegmentInsert| segment.partition.key == partition.key;
+        let segments = || inserts.iter().filter(of).map(|insert| &insert.segment);
+        counts.push((
+            partition,
+            query::stored(segments().map(|segment| segment.rows).sum()),
+            query::stored(segments().map(|segment| segment.bytes).sum()),
+            query::stored_len(segments().count()),
+        ));
     }
+    count_segments(conn, &counts).await?;
     match progress {
         Some(job) => jobs::renew(conn, job).await,
         None => Ok(()),
     }
 }
 
-async fn count_segments(conn: &mut Conn, partition: &PartitionRow, segments: &[&SegmentRow]) -> Attempt<()> {
-    let update = "UPDATE partitions SET version = version + 1, sealed_rows = sealed_rows + $1, bytes = bytes + $2, \
-                  segments = segments + $3 WHERE account = $4 AND class = $5 AND day = $6";
-    sqlx::query(update)
-        .bind(query::stored(segments.iter().map(|segment| segment.rows).sum()))
-        .bind(query::stored(segments.iter().map(|segment| segment.bytes).sum()))
-        .bind(query::stored_len(segments.len()))
-        .bind(partition.account.as_str())
-        .bind(partition.class.as_str())
-        .bind(i64::from(partition.day.0))
-        .execute(conn)
-        .await?;
+/// Adds rows, bytes and segments to partitions.
+async fn count_segments(conn: &mut Conn, counts: &[(&PartitionRow, i64, i64, i64)]) -> Attempt<()> {
+    for portion in query::by_portion(counts) {
+        let mut update = Builder::new(
+            "UPDATE partitions SET version = version + 1, sealed_rows = sealed_rows + v.column4, \
+             bytes = bytes + v.column5, segments = segments + v.column6 FROM (",
+        );
+        update.push_values(portion, |mut values, (partition, rows, bytes, segments)| {
+            values
+                .push_bind(partition.account.as_str())
+                .push_bind(partition.class.as_str())
+                .push_bind(i64::from(partition.day.0))
+                .push_bind(*rows)
+                .push_bind(*bytes)
+                .push_bind(*segments);
+        });
+        update.push(") AS v WHERE account = v.column1 AND class = v.column2 AND day = v.column3");
+        update.build().execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use super::{Attempt, Builder, Conn, garbage, keys, log, partitions, query, shred};
 use crate::{
     failure::conflict,
-    rows::{PartitionRef, PartitionRow, RewriteCommit, SealCommit, SegmentRow},
+    rows::{PartitionRef, PartitionRow, RewriteCommit, SealCommit},
 };
 
 const CHANGED: &str = "a partition";
@@ -80,16 +80,16 @@ pub(super) async fn execute_seal(conn: &mut Conn, seal: &SealCommit) -> Attempt<
     let partition = lock_one(conn, &seal.partition, seal.expected_version).await?;
     let loose_bytes = take_loose(conn, account, *key, &seal.remove_loose).await?;
     let (old_rows, old_bytes) = take_segments(conn, account, *key, &seal.remove_segments).await?;
-    let add: Vec<&SegmentRow> = seal.add.iter().collect();
-    partitions::insert_segments(conn, account, *key, &add).await?;
-    garbage::take_over_segments(conn, account, &add).await?;
+    let add: Vec<_> = seal.add.iter().map(|segment| (account, *key, segment)).collect();
+    partitions::insert_segments(conn, &add).await?;
+    garbage::take_over_segments(conn, &add).await?;
 
     let update = "UPDATE partitions SET version = version + 1, loose_rows = loose_rows - $1, \
                   loose_since = (SELECT MIN(arrived_at) FROM loose WHERE loose.account = $2 AND loose.key = $3), \
                   sealed_rows = sealed_rows + $4, bytes = bytes + $5, segments = segments + $6 \
                   WHERE account = $2 AND class = $7 AND day = $8";
-    let added_rows = query::stored(add.iter().map(|segment| segment.rows).sum());
-    let added_bytes = query::stored(add.iter().map(|segment| segment.bytes).sum());
+    let added_rows = query::stored(seal.add.iter().map(|segment| segment.rows).sum());
+    let added_bytes = query::stored(seal.add.iter().map(|segment| segment.bytes).sum());
     sqlx::query(update)
         .bind(query::stored_len(seal.remove_loose.len()))
         .bind(account.as_str())
@@ -116,17 +116,17 @@ pub(super) async fn execute_rewrite(conn: &mut Conn, rewrite: &RewriteCommit) ->
     if partition.loose_rows != rewrite.expected_loose_rows || partition.tombstones != rewrite.expected_tombstones {
         return Err(conflict(CHANGED));
     }
-    let add: Vec<&SegmentRow> = rewrite.add.iter().collect();
-    partitions::insert_segments(conn, account, new_key, &add).await?;
-    garbage::take_over_segments(conn, account, &add).await?;
+    let add: Vec<_> = rewrite.add.iter().map(|segment| (account, new_key, segment)).collect();
+    partitions::insert_segments(conn, &add).await?;
+    garbage::take_over_segments(conn, &add).await?;
 
     let update = "UPDATE partitions SET key = $1, version = version + 1, loose_rows = 0, loose_since = NULL, \
                   sealed_rows = $2, bytes = $3, segments = $4, tombstones = 0, oldest_tombstone_at = NULL \
                   WHERE account = $5 AND class = $6 AND day = $7";
     sqlx::query(update)
         .bind(&new_key.0[..])
-        .bind(query::stored(add.iter().map(|segment| segment.rows).sum()))
-        .bind(query::stored(add.iter().map(|segment| segment.bytes).sum()))
+        .bind(query::stored(rewrite.add.iter().map(|segment| segment.rows).sum()))
+        .bind(query::stored(rewrite.add.iter().map(|segment| segment.bytes).sum()))
         .bind(query::stored_len(add.len()))
         .bind(account.as_str())
         .bind(partition.class.as_str())

@@ -275,10 +275,10 @@ pub(super) async fn take_over(conn: &mut Conn, names: &[String]) -> Attempt<()> 
 }
 
 /// [`take_over`] of the objects of large segments.
-pub(super) async fn take_over_segments(conn: &mut Conn, account: &AccountSid, segments: &[&SegmentRow]) -> Attempt<()> {
-    let large = segments.iter().filter(|segment| segment.packed.is_none());
+pub(super) async fn take_over_segments(conn: &mut Conn, segments: &[(&AccountSid, KeyId, &SegmentRow)]) -> Attempt<()> {
+    let large = segments.iter().filter(|(_, _, segment)| segment.packed.is_none());
     let names: Vec<String> = large
-        .flat_map(|segment| segment_objects(account, segment.segment))
+        .flat_map(|(account, _, segment)| segment_objects(account, segment.segment))
         .collect();
     take_over(conn, &names).await
 }

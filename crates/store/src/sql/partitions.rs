@@ -241,17 +241,12 @@ async fn find_loose(conn: &mut Conn, partition: &PartitionRef, sid: Sid) -> Atte
     row.as_ref().map(read_loose).transpose()
 }
 
-/// Adds segments to a partition's generation.
-pub(super) async fn insert_segments(
-    conn: &mut Conn,
-    account: &AccountSid,
-    key: KeyId,
-    segments: &[&SegmentRow],
-) -> Attempt<()> {
+/// Adds segments to their partitions' generations.
+pub(super) async fn insert_segments(conn: &mut Conn, segments: &[(&AccountSid, KeyId, &SegmentRow)]) -> Attempt<()> {
     for portion in query::portions(segments, SEGMENT_PORTION) {
         let mut insert =
             Builder::new("INSERT INTO segments (account, key, segment, rows, bytes, min_at, max_at, body, locator) ");
-        insert.push_values(portion, |mut values, segment| {
+        insert.push_values(portion, |mut values, (account, key, segment)| {
             values
                 .push_bind(account.as_str())
                 .push_bind(&key.0[..])
@@ -268,34 +263,47 @@ pub(super) async fn insert_segments(
     Ok(())
 }
 
+/// Columns of a segment, its partition's key last.
+const SEGMENT: &str = "segment, rows, bytes, min_at, max_at, body, locator, key";
+
+fn read_segment(row: &Row) -> Attempt<(KeyId, SegmentRow)> {
+    let packed = match (
+        row.try_get::<Option<Vec<u8>>, _>(5)?,
+        row.try_get::<Option<Vec<u8>>, _>(6)?,
+    ) {
+        (Some(body), Some(locator)) => Some(Packed { body, locator }),
+        (None, None) => None,
+        _ => return Err(damaged("a segment is packed by half")),
+    };
+    let segment = SegmentRow {
+        segment: ObjectId(query::bytes16(row, 0)?),
+        rows: query::count(row, 1)?,
+        bytes: query::count(row, 2)?,
+        min_at: TimeUs(row.try_get(3)?),
+        max_at: TimeUs(row.try_get(4)?),
+        packed,
+    };
+    Ok((query::key(row, 7)?, segment))
+}
+
 async fn list_segments(conn: &mut Conn, partition: &PartitionRef) -> Attempt<Vec<SegmentRow>> {
-    let select = "SELECT segment, rows, bytes, min_at, max_at, body, locator FROM segments \
-                  WHERE account = $1 AND key = $2 ORDER BY min_at, segment";
-    let rows = sqlx::query(select)
-        .bind(partition.account.as_str())
-        .bind(&partition.key.0[..])
-        .fetch_all(conn)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let packed = match (
-                row.try_get::<Option<Vec<u8>>, _>(5)?,
-                row.try_get::<Option<Vec<u8>>, _>(6)?,
-            ) {
-                (Some(body), Some(locator)) => Some(Packed { body, locator }),
-                (None, None) => None,
-                _ => return Err(damaged("a segment is packed by half")),
-            };
-            Ok(SegmentRow {
-                segment: ObjectId(query::bytes16(row, 0)?),
-                rows: query::count(row, 1)?,
-                bytes: query::count(row, 2)?,
-                min_at: TimeUs(row.try_get(3)?),
-                max_at: TimeUs(row.try_get(4)?),
-                packed,
-            })
-        })
-        .collect()
+    let found = list_segments_of(conn, &partition.account, &[partition.key]).await?;
+    Ok(found.into_iter().map(|(_, segment)| segment).collect())
+}
+
+async fn list_segments_of(conn: &mut Conn, account: &AccountSid, keys: &[KeyId]) -> Attempt<Vec<(KeyId, SegmentRow)>> {
+    let mut found = Vec::with_capacity(keys.len());
+    for portion in query::portions(keys, SEGMENT_PORTION) {
+        let mut select = Builder::new(format!("SELECT {SEGMENT} FROM segments WHERE account = "));
+        select.push_bind(account.as_str()).push(" AND key IN ");
+        query::push_bytes_list(&mut select, portion.iter().map(|key| &key.0[..]));
+        select.push(" ORDER BY key, min_at, segment");
+        for row in select.build().fetch_all(&mut *conn).await? {
+            found.push(read_segment(&row)?);
+        }
+    }
+    found.sort_by_key(|(key, segment)| (*key, segment.min_at, segment.segment));
+    Ok(found)
 }
 
 async fn list_tombstones(conn: &mut Conn, partition: &PartitionRef) -> Attempt<Vec<Tombstone>> {
@@ -386,6 +394,10 @@ impl Partitions for Backend {
 
     async fn list_segments(&self, partition: &PartitionRef) -> Result<Vec<SegmentRow>> {
         read!(self, |conn| list_segments(conn, partition))
+    }
+
+    async fn list_segments_of(&self, account: &AccountSid, keys: &[KeyId]) -> Result<Vec<(KeyId, SegmentRow)>> {
+        read!(self, |conn| list_segments_of(conn, account, keys))
     }
 
     async fn list_tombstones(&self, partition: &PartitionRef) -> Result<Vec<Tombstone>> {

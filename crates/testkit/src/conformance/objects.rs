@@ -1,7 +1,7 @@
 //! The object store suite's cases.
 
 use bytes::Bytes;
-use callvault_store::StoreError;
+use callvault_store::{StoreError, objects::End};
 
 use super::backends::ObjectsBackend;
 
@@ -48,7 +48,26 @@ pub async fn ranges_end_with_the_object(backend: &impl ObjectsBackend) {
         let found = objects.get_range("r", range.clone()).await.expect("a range");
         assert_eq!(found, whole.slice(expected), "{range:?}");
     }
+    let ranges = [0..10, 100..200, 4_990..6_000, 9_000..9_999];
+    let found = objects.get_ranges("r", &ranges).await.expect("ranges");
+    let expected = [0..10, 100..200, 4_990..5_000, 0..0].map(|range| whole.slice(range));
+    assert_eq!(found, expected);
+    is_missing(objects.get_ranges("none", &ranges).await);
+    for (end, bytes, expected) in [
+        (End::First, 100, 0..100),
+        (End::Last, 100, 4_900..5_000),
+        (End::First, 9_000, 0..5_000),
+        (End::Last, 9_000, 0..5_000),
+    ] {
+        let found = objects.get_end("r", end, bytes).await.expect("an end");
+        assert_eq!(found, (whole.slice(expected), 5_000), "{end:?} {bytes}");
+    }
+    is_missing(objects.get_end("none", End::First, 1).await);
     objects.put("empty", Bytes::new()).await.expect("put");
+    assert_eq!(
+        objects.get_end("empty", End::Last, 5).await.expect("an end"),
+        (Bytes::new(), 0)
+    );
     assert_eq!(objects.get_range("empty", 0..5).await.expect("a range"), Bytes::new());
 }
 

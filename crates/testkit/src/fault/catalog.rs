@@ -282,6 +282,16 @@ impl Partitions for FaultyCatalog {
             .await
     }
 
+    async fn list_segments_of(&self, account: &AccountSid, keys: &[KeyId]) -> Result<Vec<(KeyId, SegmentRow)>> {
+        self.faults
+            .around(
+                "catalog",
+                "list_segments_of",
+                self.inner.list_segments_of(account, keys),
+            )
+            .await
+    }
+
     async fn list_tombstones(&self, partition: &PartitionRef) -> Result<Vec<Tombstone>> {
         self.faults
             .around("catalog", "list_tombstones", self.inner.list_tombstones(partition))

@@ -10,7 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use callvault_store::{Objects, StoreError, Upload, objects::ObjectInfo};
+use callvault_store::{
+    Objects, StoreError, Upload,
+    objects::{End, ObjectInfo},
+};
 
 /// Counts bytes on their way out.
 pub(crate) struct Fetches {
@@ -53,6 +56,16 @@ impl Objects for Fetches {
 
     async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         Ok(self.count(self.inner.get_range(name, range).await?))
+    }
+
+    async fn get_ranges(&self, name: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let parts = self.inner.get_ranges(name, ranges).await?;
+        Ok(parts.into_iter().map(|bytes| self.count(bytes)).collect())
+    }
+
+    async fn get_end(&self, name: &str, end: End, bytes: u64) -> Result<(Bytes, u64), StoreError> {
+        let (bytes, size) = self.inner.get_end(name, end, bytes).await?;
+        Ok((self.count(bytes), size))
     }
 
     async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError> {

@@ -179,6 +179,27 @@ pub async fn merged_objects_become_garbage(backend: &impl CatalogBackend) {
         segment,
     });
     catalog.insert_segments(&inserts, None).await.expect("segments");
+    let other = open_one(&catalog, &acme, 2).await;
+    let more: Vec<SegmentInsert> = (1..=3)
+        .map(|rows| SegmentInsert {
+            partition: other.clone(),
+            segment: packed(rows),
+        })
+        .collect();
+    catalog.insert_segments(&more, None).await.expect("segments");
+    let unknown = KeyId([9; 16]);
+    let keys = [other.key, unknown, partition.key];
+    let several = catalog.list_segments_of(&acme, &keys).await.expect("segments");
+    for (key, at) in [(partition.key, &partition), (other.key, &other)] {
+        let one: Vec<_> = several
+            .iter()
+            .filter(|row| row.0 == key)
+            .map(|row| row.1.clone())
+            .collect();
+        assert_eq!(one, catalog.list_segments(at).await.expect("segments"));
+    }
+    assert_eq!(several.len(), 5, "what does not exist has none");
+    assert_eq!(catalog.list_segments_of(&acme, &[]).await.expect("segments"), []);
     stage(&catalog, &acme, &whole).await;
     let mut merge = seal_of(&partition, 1, 0, Vec::new());
     merge.add = vec![whole.clone()];
