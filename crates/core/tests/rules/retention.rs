@@ -27,6 +27,19 @@ proptest! {
         );
         prop_assert!(policy.kept_until(class, from, kept_since) >= policy.ends_at(class, from, kept_since));
     }
+
+    /// A whole day may be judged by its first moment.
+    #[test]
+    fn what_begins_later_is_never_kept_shorter(
+        policy in any_policy(), class in any_class(), from in 0..1500i64, later in 0..40i64, since in prop::option::of(0..900i64),
+    ) {
+        let (first, second) = (grid(from), grid(from + later));
+        let since = since.map(|since| grid(from + later + since));
+        prop_assert!(
+            policy.kept_until(class, first, since.unwrap_or(first))
+                <= policy.kept_until(class, second, since.unwrap_or(second))
+        );
+    }
 }
 
 fn ends(class: Class, from: &str) -> TimeUs {

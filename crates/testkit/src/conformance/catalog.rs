@@ -2,6 +2,7 @@
 
 pub mod basics;
 pub mod dumps;
+pub mod imports;
 pub mod jobs;
 pub mod keys;
 pub mod partitions;

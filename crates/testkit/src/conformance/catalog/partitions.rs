@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use callvault_core::{Class, Day, KeyId, Sid};
 use callvault_store::{
     catalog::object_names,
-    rows::{Garbage, JobRow, KeyPurpose, PartitionRef, RewriteCommit, SealCommit, SegmentInsert, Tombstone},
+    rows::{Garbage, KeyPurpose, PartitionRef, RewriteCommit, SealCommit, SegmentInsert, Tombstone},
 };
 
 use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, table},
-    rows::{at, begin, fill, job, key, leaf, loose, open_one, packed, partition, segment, stage},
+    rows::{at, begin, fill, key, leaf, loose, open_one, packed, partition, segment, stage},
 };
 
 /// Many open the same partitions at once.
@@ -397,53 +397,6 @@ pub async fn no_acknowledged_row_is_lost_to_a_rewrite(backend: &impl CatalogBack
     check(&catalog).await;
 }
 
-/// Imports.
-pub async fn imports_commit_with_their_progress(backend: &impl CatalogBackend) {
-    let catalog = backend.open_migrated().await;
-    let (acme, _) = begin(&catalog).await;
-    let partition = open_one(&catalog, &acme, 1).await;
-    catalog.enqueue(&job("import:1", "import", at(0))).await.expect("a job");
-    let job = catalog
-        .lease_job("import:1", "w1", at(0), at(10))
-        .await
-        .expect("read")
-        .expect("leased");
-    let insert = || {
-        [SegmentInsert {
-            partition: partition.clone(),
-            segment: packed(50),
-        }]
-    };
-    let progress = JobRow {
-        body: b"row 50".to_vec(),
-        lease_until: Some(at(20)),
-        ..job
-    };
-    catalog
-        .insert_segments(&insert(), Some(&progress))
-        .await
-        .expect("imported");
-    let stored = catalog.find_job("import:1").await.expect("read").expect("a job");
-    assert_eq!((stored.body, stored.lease_until), (b"row 50".to_vec(), Some(at(20))));
-    catalog
-        .lease_job("import:1", "w2", at(30), at(40))
-        .await
-        .expect("read")
-        .expect("taken over");
-    conflicts(catalog.insert_segments(&insert(), Some(&progress)).await);
-    let row = catalog
-        .find_partition(&acme, Class::Call, Day(1))
-        .await
-        .expect("read")
-        .expect("a partition");
-    assert_eq!(
-        (row.sealed_rows, row.segments),
-        (50, 1),
-        "a worker without its lease adds nothing"
-    );
-    check(&catalog).await;
-}
-
 /// The lists that background work reads.
 pub async fn lists_find_what_is_to_do(backend: &impl CatalogBackend) {
     let catalog = backend.open_migrated().await;
@@ -492,43 +445,5 @@ pub async fn lists_find_what_is_to_do(backend: &impl CatalogBackend) {
         ),
         [2, 3]
     );
-    check(&catalog).await;
-}
-
-/// Objects between their writing and their commit.
-pub async fn staged_objects_are_taken_over_or_cleaned(backend: &impl CatalogBackend) {
-    let catalog = backend.open_migrated().await;
-    let (acme, _) = begin(&catalog).await;
-    let partition = open_one(&catalog, &acme, 1).await;
-    let insert = |segment: &callvault_store::rows::SegmentRow| {
-        [SegmentInsert {
-            partition: partition.clone(),
-            segment: segment.clone(),
-        }]
-    };
-    let (good, late, never) = (segment(5), segment(6), segment(7));
-    stage(&catalog, &acme, &good).await;
-    stage(&catalog, &acme, &late).await;
-    assert!(
-        catalog.list_staged(at(0), 9).await.expect("names").is_empty(),
-        "not staged before that moment"
-    );
-    catalog.insert_segments(&insert(&good), None).await.expect("a segment");
-    conflicts(catalog.insert_segments(&insert(&never), None).await);
-    let names = catalog.list_staged(at(1), 9).await.expect("names");
-    let mut expected = [
-        object_names::segment(&acme, late.segment),
-        object_names::locator(&acme, late.segment),
-    ];
-    expected.sort();
-    assert_eq!(names, expected, "what a commit took over is not listed");
-    conflicts(catalog.insert_segments(&insert(&late), None).await);
-    assert_eq!(
-        catalog.list_staged(at(1), 9).await.expect("names"),
-        expected,
-        "listed until they are removed"
-    );
-    catalog.unstage_objects(&names).await.expect("forgotten");
-    assert!(catalog.list_staged(at(1), 9).await.expect("names").is_empty());
     check(&catalog).await;
 }
