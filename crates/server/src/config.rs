@@ -1,6 +1,7 @@
 //! The configuration: `callvault.toml`, and the environment for secrets.
 //!
 //! ```toml
+//! # Relative paths begin at this file's folder.
 //! data_dir = "/var/lib/callvault"     # everything that is not named otherwise lives here
 //! metrics = true                      # serve GET /metrics
 //!
@@ -160,7 +161,10 @@ impl Config {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;
-        let data_dir = parsed.data_dir.unwrap_or_else(|| default_data_dir(env));
+        let base = path.parent().unwrap_or(Path::new(""));
+        let data_dir = parsed
+            .data_dir
+            .map_or_else(|| default_data_dir(env), |data_dir| base.join(data_dir));
         let mut regions = parsed.regions;
         if regions.is_empty() {
             regions = ["in", "sg"].map(|name| (name.to_owned(), RegionFile::default())).into();
@@ -168,7 +172,7 @@ impl Config {
         let regions = regions
             .into_iter()
             .zip(8443_u16..)
-            .map(|((name, file), port)| resolve(name, file, port, &data_dir, env))
+            .map(|((name, file), port)| resolve(name, file.beside(base), port, &data_dir, env))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             data_dir,
@@ -210,6 +214,22 @@ fn default_data_dir(env: Environment<'_>) -> PathBuf {
     let home = || env("HOME").map(|home| Path::new(&home).join(".local/share"));
     xdg.or_else(home)
         .map_or_else(|| PathBuf::from("callvault-data"), |base| base.join("callvault"))
+}
+
+impl RegionFile {
+    /// Relative paths begin at the configuration file's folder, wherever the command is called from.
+    fn beside(mut self, base: &Path) -> Self {
+        for path in [&mut self.tls_cert, &mut self.tls_key, &mut self.passphrase_file] {
+            *path = path.take().map(|path| base.join(path));
+        }
+        for address in [&mut self.catalog, &mut self.objects, &mut self.keys] {
+            *address = address.take().map(|address| match address.split_once(':') {
+                Some((kind @ ("file" | "sqlite"), path)) => format!("{kind}:{}", base.join(path).display()),
+                _ => address,
+            });
+        }
+        self
+    }
 }
 
 fn resolve(
@@ -340,6 +360,20 @@ mod tests {
             "CALLVAULT_SG_PASSPHRASE" => Some("special".to_owned()),
             _ => None,
         })
+    }
+
+    #[test]
+    fn relative_paths_begin_at_the_file() {
+        let text = "data_dir = \"./vault\"\n[regions.in]\nobjects = \"file:o\"\nkeys = \"file:/abs/keys\"\n";
+        let env: Environment<'_> = &|_| None;
+        let config = Config::parse(text, Path::new("/etc/cv/callvault.toml"), env).expect("a configuration");
+        assert_eq!(config.data_dir, Path::new("/etc/cv/./vault"));
+        let stores = config.get_region("in").expect("in").here.clone().expect("here").stores;
+        assert_eq!(stores.catalog, "sqlite:/etc/cv/./vault/in/catalog.sqlite");
+        assert_eq!(
+            (stores.objects.as_str(), stores.keys.as_str()),
+            ("file:/etc/cv/o", "file:/abs/keys")
+        );
     }
 
     #[test]
