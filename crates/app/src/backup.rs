@@ -22,7 +22,7 @@ use crate::{
     forecast::all_days,
     partition::CLASSES,
     publish::{find_checkpoint, log_object, with_tiles},
-    vault::{Parts, Vault},
+    vault::{Parts, REGION, RESTORING, Vault, is_restoring},
 };
 
 const MANIFEST: &str = "manifest.json";
@@ -252,10 +252,11 @@ pub async fn restore(
         .await
         .map_err(in_file("catalog dump"))?;
     let mut report = RestoreReport::default();
-    // A restore that was interrupted after this goes on from here: the dump is in, the replay is not.
-    if parts.catalog.find_value("region").await?.is_none() {
-        parts.catalog.load(&mut BufReader::new(dump)).await?;
-    } else if parts.catalog.log_size().await? >= available {
+    // With the mark the catalog cannot be opened; a restore that is interrupted after this goes on from here.
+    if parts.catalog.find_value(REGION).await?.is_none() {
+        let mark: (&str, &[u8]) = (RESTORING, b"1");
+        parts.catalog.load(&mut BufReader::new(dump), &[mark]).await?;
+    } else if !is_restoring(parts.catalog.as_ref()).await? && parts.catalog.log_size().await? >= available {
         let reason = "the region's catalog is not empty; a restore goes into an empty one";
         return Err(VaultError::invalid("catalog", reason));
     }
@@ -284,6 +285,7 @@ pub async fn restore(
         .catalog
         .put_value("log-published", available.to_string().as_bytes())
         .await?;
+    vault.catalog.put_value(RESTORING, b"").await?;
     for epoch in vault.catalog.list_epochs().await? {
         if !vault.keys.provider().list_epoch_roots()?.contains(&epoch.epoch) {
             report.dead_keys += epoch.live_keys;

@@ -183,7 +183,8 @@ impl Vault {
             let other = &progress.time_zone;
             let reason = format!(
                 "its rows are in the vault already, read with time zone {other}; with {time_zone} they would be stored a \
-                 second time. To do so all the same, import it from the start"
+                 second time. Leave the time zone as it was (--time-zone {other}); to read the file anew all the same, \
+                 use --from-start"
             );
             job.state = JobState::Open;
             self.catalog.release(&job).await?;
@@ -310,12 +311,14 @@ impl Vault {
         let mut groups = Vec::new();
         for ((partition, secret), day) in partitions.into_iter().zip(&batch.days) {
             let there = self.find_stored(&partition, &secret, &day.records).await?;
-            let fresh = if there.is_empty() {
+            let erased = self.find_erased(&partition).await?;
+            let fresh = if there.is_empty() && erased.is_empty() {
                 Arc::clone(&day.records)
             } else {
                 let mut fresh = Vec::with_capacity(day.records.len());
                 for (row, record) in day.rows.iter().zip(day.records.iter()) {
                     match there.get(&record.sid()) {
+                        _ if erased.contains(&record.sid()) => refused.push(days::erased(*row, record)),
                         None => fresh.push(record.clone()),
                         Some(stored) if stored == record => known += 1,
                         Some(_) => refused.push(duplicate(*row, record)),

@@ -21,6 +21,8 @@ use crate::{
 
 /// Keys that one leaf names at most; keeps a leaf under 65,535 bytes.
 pub(crate) const KEYS_A_LEAF: usize = 1_000;
+/// Decisions on a deletion that others keep overtaking.
+const ATTEMPTS: u32 = 8;
 
 /// The copies' states in a stored statement; a certificate gets the true ones when it is issued.
 const UNKNOWN: Copies = Copies {
@@ -74,10 +76,11 @@ pub(crate) struct Doomed {
 }
 
 impl Vault {
-    /// Destroys keys, with their leaf, in one transaction. Returns the leaf's index.
+    /// Destroys keys, with their leaf, in one transaction. Returns the leaf's index. A hold that was placed since the
+    /// account was read makes it a conflict.
     pub(crate) async fn shred(
         &self,
-        account: &AccountSid,
+        account: &Account,
         class: Option<Class>,
         cause: Cause,
         doomed: Doomed,
@@ -93,9 +96,10 @@ impl Vault {
             span: doomed.span,
             at: now,
         };
-        let leaf = self.shred_leaf(account, &said, keys.clone())?;
+        let leaf = self.shred_leaf(&account.sid, &said, keys.clone())?;
         let shred = Shred {
-            account: account.clone(),
+            account: account.sid.clone(),
+            rules_version: account.version,
             at: now,
             partitions: doomed.partitions,
             recordings: doomed.recordings,
@@ -164,10 +168,32 @@ impl Vault {
     /// [`VaultError::Refused`] when one is held or a law keeps it; [`VaultError::NotFound`] when one is not there.
     /// Nothing is deleted then.
     pub async fn delete_recordings(&self, sid: &AccountSid, recordings: &[Sid], cause: Cause) -> Result<Vec<u64>> {
+        let mut leaves = Vec::new();
+        let mut left = recordings.to_vec();
+        left.sort_unstable();
+        left.dedup();
+        for _ in 0..ATTEMPTS {
+            let done = self.try_delete_recordings(sid, &mut left, cause, &mut leaves).await;
+            if !is_conflict(&done) {
+                return done.map(|()| leaves);
+            }
+        }
+        Err(StoreError::Conflict { what: "recordings" }.into())
+    }
+
+    /// Decides on what is left and deletes it; what went is taken off. A conflict says that something changed between
+    /// the two, such as a hold that was placed: then all of it is decided anew.
+    async fn try_delete_recordings(
+        &self,
+        sid: &AccountSid,
+        left: &mut Vec<Sid>,
+        cause: Cause,
+        leaves: &mut Vec<u64>,
+    ) -> Result<()> {
         let now = self.now();
         let account = self.get_account(sid).await?;
-        let mut rows = Vec::with_capacity(recordings.len());
-        for recording in recordings {
+        let mut rows = Vec::with_capacity(left.len());
+        for recording in left.iter() {
             let row = self.catalog.find_recording(sid, *recording).await?;
             let row = row.filter(|row| self.is_kept(&account, row, now));
             let row = row.ok_or(VaultError::NotFound { what: "recording" })?;
@@ -177,15 +203,17 @@ impl Vault {
             decide_deletion(Class::Recording, cause, hold.map(|hold| hold.id), floor).into_result()?;
             rows.push(row);
         }
-        rows.sort_by_key(|row| row.sid);
-        rows.dedup_by_key(|row| row.sid);
         for row in &rows {
             // Before the deletion: a source that still has the file must not bring it back.
             self.catalog
                 .put_value(&self.deleted_mark(sid, row.sid), now.to_string().as_bytes())
                 .await?;
         }
-        self.shred_recordings(sid, &rows, cause, now).await
+        for chunk in rows.chunks(KEYS_A_LEAF) {
+            leaves.extend(self.shred_recordings(&account, chunk, cause, now).await?);
+            left.drain(..chunk.len());
+        }
+        Ok(())
     }
 
     /// Whether a recording was deleted before its term, so that an import of the same file is refused.
@@ -210,7 +238,7 @@ impl Vault {
     /// Shreds recordings, a leaf for every thousand.
     pub(crate) async fn shred_recordings(
         &self,
-        account: &AccountSid,
+        account: &Account,
         rows: &[RecordingRow],
         cause: Cause,
         now: TimeUs,
@@ -236,13 +264,32 @@ impl Vault {
     /// # Errors
     /// As [`Vault::delete_recordings`].
     pub async fn erase_records(&self, sid: &AccountSid, class: Class, sids: &[Sid], cause: Cause) -> Result<Vec<u64>> {
+        let mut leaves = Vec::new();
+        let mut left = sids.to_vec();
+        left.sort_unstable();
+        left.dedup();
+        for _ in 0..ATTEMPTS {
+            let done = self.try_erase(sid, class, &mut left, cause, &mut leaves).await;
+            if !is_conflict(&done) {
+                return done.map(|()| leaves);
+            }
+        }
+        Err(StoreError::Conflict { what: "records" }.into())
+    }
+
+    /// As [`Vault::try_delete_recordings`], for records of a partitioned class.
+    async fn try_erase(
+        &self,
+        sid: &AccountSid,
+        class: Class,
+        left: &mut Vec<Sid>,
+        cause: Cause,
+        leaves: &mut Vec<u64>,
+    ) -> Result<()> {
         let now = self.now();
         let account = self.get_account(sid).await?;
-        let mut sids = sids.to_vec();
-        sids.sort_unstable();
-        sids.dedup();
-        let mut rows = Vec::with_capacity(sids.len());
-        for record_sid in sids {
+        let mut rows = Vec::with_capacity(left.len());
+        for record_sid in left.iter().copied() {
             let (partition, record) = self
                 .find_row(
                     &account,
@@ -267,7 +314,6 @@ impl Vault {
                 record.at(),
             ));
         }
-        let mut leaves = Vec::new();
         for chunk in rows.chunks(KEYS_A_LEAF) {
             let span = chunk
                 .iter()
@@ -284,9 +330,10 @@ impl Vault {
             };
             let leaf = self.erase_leaf(sid, &said, subjects)?;
             let tombstones: Vec<_> = chunk.iter().map(|row| (row.0.clone(), row.1)).collect();
-            leaves.push(self.catalog.erase(sid, &tombstones, &leaf).await?);
+            leaves.push(self.catalog.erase(sid, account.version, &tombstones, &leaf).await?);
+            left.drain(..chunk.len());
         }
-        Ok(leaves)
+        Ok(())
     }
 
     /// What a leaf calls an erased record: a keyed hash that only this vault can compute again.
@@ -299,30 +346,35 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Refused`] while a hold is in force; [`VaultError::NotFound`] when there is no such account.
     pub async fn close_account(&self, sid: &AccountSid) -> Result<Vec<u64>> {
+        let mut leaves = Vec::new();
+        loop {
+            // Something was taken in, or a hold placed, after the account was read: all of it is decided anew.
+            let done = self.try_close(sid, &mut leaves).await;
+            if !is_conflict(&done) {
+                return done.map(|()| leaves);
+            }
+        }
+    }
+
+    async fn try_close(&self, sid: &AccountSid, leaves: &mut Vec<u64>) -> Result<()> {
         let now = self.now();
         let account = self.get_account(sid).await?;
         if let Some(hold) = account.holds.iter().find(|hold| hold.lifted_at.is_none()) {
             decide_deletion(Class::Call, Cause::Closure, Some(hold.id), None).into_result()?;
         }
-        let mut leaves = Vec::new();
-        loop {
-            self.shred_contents(sid, now, &mut leaves).await?;
-            let doomed = Doomed {
-                account_key: Some(account.key),
-                ..Doomed::default()
-            };
-            let last = self.shred(sid, None, Cause::Closure, doomed, now).await;
-            // Something was taken in between the two: it goes as well.
-            if !is_conflict(&last) {
-                leaves.push(last?);
-                self.keys.forget_account(account.key);
-                return Ok(leaves);
-            }
-        }
+        self.shred_contents(&account, now, leaves).await?;
+        let doomed = Doomed {
+            account_key: Some(account.key),
+            ..Doomed::default()
+        };
+        leaves.push(self.shred(&account, None, Cause::Closure, doomed, now).await?);
+        self.keys.forget_account(account.key);
+        Ok(())
     }
 
     /// Destroys every key of an account but its own.
-    async fn shred_contents(&self, sid: &AccountSid, now: TimeUs, leaves: &mut Vec<u64>) -> Result<()> {
+    async fn shred_contents(&self, account: &Account, now: TimeUs, leaves: &mut Vec<u64>) -> Result<()> {
+        let sid = &account.sid;
         loop {
             let query = RecordingQuery {
                 limit: 1_000,
@@ -332,7 +384,7 @@ impl Vault {
             if rows.is_empty() {
                 break;
             }
-            leaves.extend(self.shred_recordings(sid, &rows, Cause::Closure, now).await?);
+            leaves.extend(self.shred_recordings(account, &rows, Cause::Closure, now).await?);
         }
         for class in crate::partition::CLASSES {
             let partitions = self
@@ -341,7 +393,7 @@ impl Vault {
                 .await?;
             for chunk in partitions.chunks(KEYS_A_LEAF) {
                 let doomed = Doomed::of_partitions(chunk);
-                leaves.push(self.shred(sid, Some(class), Cause::Closure, doomed, now).await?);
+                leaves.push(self.shred(account, Some(class), Cause::Closure, doomed, now).await?);
             }
         }
         Ok(())

@@ -35,6 +35,17 @@ pub enum VaultError {
         /// Entries known from the object store or the key provider.
         known: u64,
     },
+    /// A restore into this catalog began and has not ended.
+    #[error(
+        "a restore was interrupted: what it has not replayed yet could bring deleted data back; run `callvault restore` again"
+    )]
+    RestoreUnfinished,
+    /// The catalog is empty, but the key store has keys of this region.
+    #[error(
+        "the catalog is empty, but the key store holds this region's keys: the catalog was lost or is another one; \
+         put it back, or run `callvault restore`"
+    )]
+    CatalogMissing,
     /// The catalog or object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

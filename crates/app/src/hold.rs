@@ -80,7 +80,13 @@ impl Vault {
             reason: reason.to_owned(),
             number,
         };
-        self.insert_hold(&account, scope, note, review_at).await
+        let hold = self.insert_hold(&account, scope, note, review_at).await?;
+        // What was deleted between the two looks is not covered, and whoever asked is told so.
+        if let Err(gone) = self.scope_of(&account, target).await {
+            self.lift_hold(sid, hold).await?;
+            return Err(gone);
+        }
+        Ok(hold)
     }
 
     /// Places a hold on a scope as the rules see it, whether anything is in it or not.

@@ -20,6 +20,11 @@ pub const MAX_FUTURE_S: i64 = 300;
 const ATTEMPTS: u32 = 8;
 /// Days that are asked for together lie no further apart than this, on average.
 const SPAN_A_DAY: i64 = 8;
+/// Code and reason for a record whose id belongs to an erased one.
+pub(crate) const ERASED: (&str, &str) = (
+    "deleted",
+    "the record of this id was deleted; the id can be used again when the deletion is complete, as its certificate says",
+);
 /// Records taken in one call.
 pub const MAX_BATCH: usize = 10_000;
 
@@ -106,15 +111,30 @@ fn decide_known(record: &Record, there: &Record) -> Taken {
     if record == there {
         return Taken::Known { sid };
     }
+    Taken::Rejected {
+        code: "duplicate-id",
+        reason: format!(
+            "{}: another record has this id, and says something else",
+            id_field(record)
+        ),
+    }
+}
+
+/// What becomes of a record whose id one has that was erased and is not wiped yet.
+fn refuse_erased(record: &Record) -> Taken {
+    Taken::Rejected {
+        code: ERASED.0,
+        reason: format!("{}: {}", id_field(record), ERASED.1),
+    }
+}
+
+/// The field that the record's SID was made of.
+const fn id_field(record: &Record) -> &'static str {
     let source_id = match record {
         Record::Call(call) => &call.source_id,
         Record::Message(message) => &message.source_id,
     };
-    let field = if source_id.is_some() { "source_id" } else { "sid" };
-    Taken::Rejected {
-        code: "duplicate-id",
-        reason: format!("{field}: another record has this id, and says something else"),
-    }
+    if source_id.is_some() { "source_id" } else { "sid" }
 }
 
 impl Vault {
@@ -167,9 +187,16 @@ impl Vault {
             let loose = secret.derive(LOOSE);
             let mine: Vec<&Record> = indexes.iter().filter_map(|index| records.get(*index)).collect();
             let known = self.find_sealed(partition, secret, &mine).await?;
+            let erased = self.find_erased(partition).await?;
             let mut seen: HashMap<Sid, &Record> = HashMap::new();
             for (index, record) in indexes.iter().zip(mine) {
                 let sid = record.sid();
+                if erased.contains(&sid) {
+                    if let Some(answer) = answers.get_mut(*index) {
+                        *answer = Some(refuse_erased(record));
+                    }
+                    continue;
+                }
                 if let Some(there) = known.get(&sid).or_else(|| seen.get(&sid).copied()) {
                     if let Some(answer) = answers.get_mut(*index) {
                         *answer = Some(decide_known(record, there));
@@ -207,6 +234,15 @@ impl Vault {
             }
         }
         Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// The SIDs of a partition's records that were erased, until it is rewritten without them.
+    pub(crate) async fn find_erased(&self, partition: &PartitionRow) -> Result<HashSet<Sid>> {
+        if partition.tombstones == 0 {
+            return Ok(HashSet::new());
+        }
+        let hidden = self.catalog.list_tombstones(&partition.reference()).await?;
+        Ok(hidden.into_iter().map(|tombstone| tombstone.sid).collect())
     }
 
     /// What becomes of records whose SIDs are there as loose rows.

@@ -404,6 +404,7 @@ impl Vault {
         let commit = RewriteCommit {
             partition: row.reference(),
             expected_version: row.version,
+            rules_version: account.version,
             expected_loose_rows: row.loose_rows,
             expected_tombstones: row.tombstones,
             new_key,

@@ -277,7 +277,7 @@ impl Vault {
             for chunk in rows.chunks(KEYS_A_LEAF) {
                 let doomed = Doomed::of_partitions(chunk);
                 let records = doomed.records;
-                let done = self.shred(&account.sid, Some(class), cause, doomed, now).await;
+                let done = self.shred(account, Some(class), cause, doomed, now).await;
                 if let Some(log_index) = report.note("shred", done) {
                     report.shredded.push(Shredded {
                         account: account.sid.clone(),

@@ -23,10 +23,12 @@ use crate::{
     publish,
 };
 
-const REGION: &str = "region";
+pub(crate) const REGION: &str = "region";
 const LOG_SEED: &str = "log-seed";
 const PURGE_DAYS: &str = "purge-days";
 const FLOORS: &str = "floors";
+/// Stands from a restore's first row to its last step.
+pub(crate) const RESTORING: &str = "restoring";
 const ACCOUNTS_PAGE: u32 = 500;
 
 /// What a region is made of.
@@ -83,9 +85,19 @@ impl Vault {
     /// the catalog knows every deletion.
     ///
     /// # Errors
-    /// [`VaultError::Invalid`] when the catalog belongs to another region; [`VaultError::CatalogOlderThanLog`] when a
-    /// restore is unfinished; those of the stores and the key provider.
+    /// [`VaultError::Invalid`] when the catalog belongs to another region; [`VaultError::CatalogMissing`] when it is
+    /// empty and the region is not new; [`VaultError::CatalogOlderThanLog`] when it is an older copy;
+    /// [`VaultError::RestoreUnfinished`]; those of the stores and the key provider.
     pub async fn open(parts: Parts) -> Result<Self> {
+        parts.catalog.migrate().await?;
+        // The roots first: whoever made them has named the region in the catalog before.
+        let is_new = parts.provider.list_epoch_roots()?.is_empty();
+        if !is_new && parts.catalog.find_value(REGION).await?.is_none() {
+            return Err(VaultError::CatalogMissing);
+        }
+        if is_restoring(parts.catalog.as_ref()).await? {
+            return Err(VaultError::RestoreUnfinished);
+        }
         let vault = Self::open_unchecked(parts).await?;
         let catalog = vault.catalog.log_size().await?;
         let known = vault.known_log_size().await?;
@@ -97,7 +109,7 @@ impl Vault {
         Ok(vault)
     }
 
-    /// As [`Vault::open`], without the check that the catalog is whole; only a restore may use it.
+    /// As [`Vault::open`], without the checks that the catalog is whole; only a restore may use it.
     pub(crate) async fn open_unchecked(parts: Parts) -> Result<Self> {
         let Parts {
             region,
@@ -287,6 +299,14 @@ impl Vault {
             );
         }
     }
+}
+
+/// Whether a restore into this catalog began and has not ended.
+pub(crate) async fn is_restoring(catalog: &dyn Catalog) -> Result<bool> {
+    Ok(catalog
+        .find_value(RESTORING)
+        .await?
+        .is_some_and(|mark| !mark.is_empty()))
 }
 
 fn parse_floors(bytes: &[u8]) -> Result<Vec<Floor>> {

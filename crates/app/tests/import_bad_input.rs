@@ -321,6 +321,47 @@ fn half_a_last_line_is_truncated_and_read_again_once_it_is_whole() {
 }
 
 #[test]
+fn an_array_that_ends_before_its_next_document_is_truncated() {
+    let good = document("1769832000000000");
+    let whole = format!("[{good},\n{good}]\n");
+    for cut in [good.len() + 2, good.len() + 3] {
+        let batch = read(&whole.as_bytes()[..cut], Format::FreeswitchJson, &options());
+        assert_eq!((batch.records.len(), batch.rejects.len()), (1, 1), "{cut}");
+        assert_eq!(batch.rejects[0].error.code, "truncated", "{cut}");
+        let mut reader = Reader::resume(
+            io::Cursor::new(&whole),
+            Format::FreeswitchJson,
+            &options(),
+            sid,
+            batch.position,
+        )
+        .expect("a reader");
+        let rest = reader.next_batch(9).expect("readable").expect("the row");
+        assert_eq!((rest.records.len(), rest.rejects.len()), (1, 0), "{cut}");
+    }
+}
+
+#[test]
+fn a_number_beyond_any_field_is_refused_and_not_bent() {
+    for number in ["9223372036854775808", "18446744073709551615", "18446744073709551616"] {
+        let bad = NDJSON.replacen('{', &format!("{{\"price_micros\":{number},"), 1);
+        let code = if number.ends_with('6') {
+            "wrong-type"
+        } else {
+            "number-too-large"
+        };
+        check(
+            Format::Ndjson(Class::Call),
+            "",
+            NDJSON,
+            bad.as_bytes(),
+            Some("price_micros"),
+            code,
+        );
+    }
+}
+
+#[test]
 fn an_open_quote_costs_its_own_line_only() {
     let rows: String = (0..2000)
         .map(|_| "2026-01-31T09:30:00Z,inbound,100,101,completed,10,5,\n")

@@ -147,7 +147,7 @@ impl From<VaultError> for Problem {
                 tracing::error!(store, reason, "store unreachable");
                 Self::unavailable("A store of the vault cannot be reached; try again.")
             }
-            VaultError::CatalogOlderThanLog { .. } => {
+            VaultError::CatalogOlderThanLog { .. } | VaultError::RestoreUnfinished | VaultError::CatalogMissing => {
                 tracing::error!(%error, "refused to serve");
                 Self::unavailable("The vault is being restored.")
             }

@@ -18,7 +18,9 @@ use crate::{
 
 /// How long open requests may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long a peer may take for the TLS handshake.
+/// How long a peer may take for the head of a request, and how long a connection may idle between two.
+const HEADERS: Duration = Duration::from_secs(30);
+/// How long a peer may take for the TLS handshake, or for its answer to an HTTP/2 ping.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Why nothing is served.
@@ -100,10 +102,16 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         let acceptor =
             axum_server::tls_rustls::RustlsAcceptor::new(RustlsConfig::from_config(Arc::clone(&identity.config)))
                 .handshake_timeout(HANDSHAKE);
-        let server = axum_server::from_tcp(listener)
+        let mut server = axum_server::from_tcp(listener)
             .map_err(failed)?
             .acceptor(acceptor)
             .handle(handle.clone());
+        let protocols = server.http_builder();
+        protocols.http1().header_read_timeout(HEADERS);
+        protocols
+            .http2()
+            .keep_alive_interval(HEADERS)
+            .keep_alive_timeout(HANDSHAKE);
         tasks.spawn(async move {
             if let Err(error) = server.serve(app.into_make_service()).await {
                 tracing::error!(%error, "listener ended");

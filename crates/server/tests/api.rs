@@ -285,7 +285,7 @@ async fn bad_input_names_the_field_and_changes_nothing() {
         ("limit=0", "limit"),
         ("after=1", "after"),
         ("from=x", "from"),
-        ("colour=red", "query"),
+        ("colour=red", "colour"),
         ("status=x", "status"),
     ] {
         let (status, answer) = world.get(&format!("/v1/accounts/acme/calls?{query}")).await;

@@ -28,11 +28,15 @@ pub trait Catalog: Accounts + Keys + Partitions + Recordings + Log + Jobs {
     /// every backend: a header line, then one JSON array a row.
     async fn dump(&self, to: &mut (dyn tokio::io::AsyncWrite + Send + Unpin)) -> Result<()>;
 
-    /// Fills an empty catalog from a dump of any backend, in one transaction.
+    /// Fills an empty catalog from a dump of any backend and sets these values, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the catalog is not empty, [`StoreError::Damaged`] when the dump is.
-    async fn load(&self, from: &mut (dyn tokio::io::AsyncBufRead + Send + Unpin)) -> Result<()>;
+    async fn load(
+        &self,
+        from: &mut (dyn tokio::io::AsyncBufRead + Send + Unpin),
+        values: &[(&str, &[u8])],
+    ) -> Result<()>;
 
     /// Gives freed space back and leaves no deleted row behind in the files where the engine allows it (SQLite:
     /// checkpoint and truncate the write-ahead log; PostgreSQL: vacuum).
@@ -170,8 +174,15 @@ pub trait Partitions: Send + Sync + 'static {
     /// Hides rows at once, with the leaf that says so. Returns the leaf's index.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when a partition no longer has this key.
-    async fn erase(&self, account: &AccountSid, rows: &[(PartitionRef, Tombstone)], leaf: &NewLeaf) -> Result<u64>;
+    /// [`StoreError::Conflict`] when a partition no longer has this key, or the account's rules changed since this
+    /// version.
+    async fn erase(
+        &self,
+        account: &AccountSid,
+        rules_version: i64,
+        rows: &[(PartitionRef, Tombstone)],
+        leaf: &NewLeaf,
+    ) -> Result<u64>;
 
     /// Hides rows without a leaf: a restore that follows leaves already written. A row that is hidden stays so.
     async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()>;

@@ -236,6 +236,9 @@ pub struct NewLeaf {
 pub struct Shred {
     /// Account.
     pub account: AccountSid,
+    /// Version of the account's rules (policy and holds) that the decision was made by; a hold that was placed since
+    /// makes it a conflict.
+    pub rules_version: i64,
     /// When.
     pub at: TimeUs,
     /// Partitions that go with their keys.
@@ -308,6 +311,8 @@ pub struct RewriteCommit {
     pub partition: PartitionRef,
     /// The version that was read.
     pub expected_version: i64,
+    /// As [`Shred::rules_version`].
+    pub rules_version: i64,
     /// The number of loose rows that was read; a row that arrived since makes it a conflict.
     pub expected_loose_rows: u64,
     /// The number of tombstones that was read.

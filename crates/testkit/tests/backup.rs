@@ -17,6 +17,7 @@ use callvault_seal::provider::{PassphraseCost, SealedFile};
 use callvault_store::{Catalog, Objects, files::Files, postgres::Postgres, rows::KeyRow, sqlite::Sqlite};
 use callvault_testkit::{
     conformance::checks::check,
+    fault::{Faults, Mode},
     services::postgres::Database,
     world::{PASSPHRASE, Pair, World, at, call, recording},
 };
@@ -128,19 +129,28 @@ impl Scene {
     }
 
     async fn assert_restored(&self, vault: &Vault, report: &RestoreReport) {
+        self.assert_gone_and_kept(vault, "restored").await;
+        assert_eq!((report.erased_again, report.dead_keys), (2, 0), "{report:?}");
+        assert_eq!(
+            report.destroyed_again, 2,
+            "a recording's key and a partition's: {report:?}"
+        );
+    }
+
+    async fn assert_gone_and_kept(&self, vault: &Vault, place: &str) {
         let account = &self.account;
         for reader in [Reader::Account, Reader::Compliance] {
             for gone in [&self.calls[3], &self.calls[4], &self.old[0], &self.old[19]] {
                 let found = vault.get_record(account, Class::Call, gone.sid(), reader).await;
                 assert!(
                     matches!(found, Err(VaultError::NotFound { .. })),
-                    "a deleted record is back"
+                    "a deleted record is back: {place}"
                 );
             }
             let found = vault.get_recording(account, self.recordings[0], reader).await;
             assert!(
                 matches!(found, Err(VaultError::NotFound { .. })),
-                "a deleted recording is back"
+                "a deleted recording is back: {place}"
             );
         }
         for kept in [0, 2, 5, 4_499] {
@@ -162,11 +172,6 @@ impl Scene {
             .unwrap();
         assert!(page.records[3] == self.calls[5] && page.records.len() == 1_000);
         assert!(audio(vault, account, self.recordings[1]).await.unwrap() == AUDIO);
-        assert_eq!((report.erased_again, report.dead_keys), (2, 0), "{report:?}");
-        assert_eq!(
-            report.destroyed_again, 2,
-            "a recording's key and a partition's: {report:?}"
-        );
         check(vault.catalog()).await;
     }
 }
@@ -203,7 +208,7 @@ async fn load_dump(backup: &Path, place: &Path) -> Arc<dyn Catalog> {
     let (catalog, _) = empty_catalog(Pair::Embedded, place).await;
     catalog.migrate().await.unwrap();
     let dump = std::fs::read(backup.join("catalog.dump")).unwrap();
-    catalog.load(&mut &dump[..]).await.unwrap();
+    catalog.load(&mut &dump[..], &[]).await.unwrap();
     catalog
 }
 
@@ -473,5 +478,71 @@ trait IntoArc {
 impl IntoArc for Files {
     fn into_arc(self) -> Arc<dyn Objects> {
         Arc::new(self)
+    }
+}
+
+/// Dies after each call that changed something; nothing is served until a second restore has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_restore_is_finished_by_another() {
+    for pair in Pair::all() {
+        let scene = Scene::new(pair).await;
+        // The second backup's log is as long as the newest; only the first one's restore has to replay.
+        let older = scene.from().await;
+        scene.delete().await;
+        let later = TempDir::new().unwrap();
+        take(&scene.world, later.path()).await;
+        let newer = Files::open(&later.path().join("objects")).await.unwrap();
+        let log = Arc::clone(&scene.world.parts.objects);
+        let keys = scene.world.folder.join("keys.sealed");
+        for (folder, from) in [(scene.backup.path(), &older), (later.path(), &newer)] {
+            let (mut n, mut half) = (0, 0);
+            loop {
+                let place = TempDir::new().unwrap();
+                let (mut parts, _database) = scene.parts(pair, place.path(), &keys).await;
+                parts.objects = Arc::new(Files::open(&place.path().join("objects")).await.unwrap());
+                let faults = Faults::default();
+                faults.arm(n, Mode::DiesAfter);
+                let done = restore(folder, from, log.as_ref(), faults.wrap(&parts)).await;
+                let Some(struck) = faults.struck() else {
+                    assert!(done.is_ok());
+                    break;
+                };
+                let opened = Vault::open(parts.clone()).await;
+                match opened {
+                    Err(VaultError::CatalogMissing) => {}
+                    Err(VaultError::RestoreUnfinished | VaultError::CatalogOlderThanLog { .. }) => half += 1,
+                    Err(error) => panic!("{struck}: {error}"),
+                    // All of it was done, and only the answer lost.
+                    Ok(vault) => scene.assert_gone_and_kept(&vault, &struck).await,
+                }
+                match restore(folder, from, log.as_ref(), parts.clone()).await {
+                    Ok((vault, _)) => scene.assert_gone_and_kept(&vault, &struck).await,
+                    Err(error) => {
+                        assert!(error.to_string().contains("not empty"), "{struck}: {error}");
+                        let vault = Vault::open(parts).await.unwrap();
+                        scene.assert_gone_and_kept(&vault, &struck).await;
+                    }
+                }
+                n += 1;
+            }
+            assert!(half >= 4, "{half} of {n}");
+        }
+    }
+}
+
+/// An empty catalog beside keys that are in use is a lost one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_catalog_is_restored_and_not_made_anew() {
+    for pair in Pair::all() {
+        let scene = Scene::new(pair).await;
+        scene.delete().await;
+        let place = TempDir::new().unwrap();
+        let keys = scene.world.folder.join("keys.sealed");
+        let (parts, _database) = scene.parts(pair, place.path(), &keys).await;
+        let refused = Vault::open(parts.clone()).await.err().unwrap();
+        assert!(matches!(refused, VaultError::CatalogMissing), "{refused}");
+        let (from, log) = (scene.from().await, Arc::clone(&scene.world.parts.objects));
+        let (vault, report) = restore(scene.backup.path(), &from, log.as_ref(), parts).await.unwrap();
+        scene.assert_restored(&vault, &report).await;
     }
 }

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use callvault_app::{certificate, ingest::Taken, read::Query};
-use callvault_core::{Cause, Class, HoldScope, Plan, Reader, TimeUs};
+use callvault_app::{bulk::ImportFile, certificate, coverage::HoldTarget, import::Format, ingest::Taken, read::Query};
+use callvault_core::{Cause, Class, HoldScope, Plan, Reader, Record, TimeUs};
 use callvault_testkit::world::{Pair, World, at, call, number, recording};
 use futures::TryStreamExt;
 
@@ -187,5 +187,133 @@ async fn what_is_held_outlives_its_term_for_compliance_alone() {
         assert_eq!(calls(&world, &account, Reader::Compliance).await, 0);
         let report = world.tick_at(at("2028-03-02T00:00:01Z")).await;
         assert_eq!(report.shredded[0].cause, Cause::HoldLifted);
+    }
+}
+
+/// Begins a little later, so that the hold falls before, into and after the deletion.
+#[expect(clippy::disallowed_methods, reason = "the two run in real time")]
+async fn later<T>(n: u32, work: impl Future<Output = T>) -> T {
+    tokio::time::sleep(std::time::Duration::from_micros(u64::from(n) * 200)).await;
+    work.await
+}
+
+/// Whichever comes first, the other sees it: a hold that stands is never followed by the deletion of what it covers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_and_a_deletion_do_not_pass_each_other() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        let day = at("2027-03-01T09:00:00Z");
+        let records: Vec<_> = (0..30)
+            .map(|n| call(day.plus_seconds(i64::from(n)), n, n % 7, 100))
+            .collect();
+        world.vault.ingest(&account, &records).await.unwrap();
+        let mut held = 0;
+        for (n, record) in (0..).zip(&records) {
+            let new = recording(day.plus_seconds(i64::from(n)), n, 1, 2);
+            let sid = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap();
+            let place = async |sid| {
+                let target = HoldTarget::Records(vec![sid]);
+                let review_at = at("2027-06-01T00:00:00Z");
+                world
+                    .vault
+                    .place_hold_on(&account, &target, "a matter", "a reason", review_at)
+                    .await
+            };
+            let (recordings, sids) = ([sid], [record.sid()]);
+            let (deleted, recording_held) = tokio::join!(
+                later(n, world.vault.delete_recordings(&account, &recordings, Cause::Request)),
+                place(sid)
+            );
+            let there = world.vault.get_recording(&account, sid, Reader::Compliance).await;
+            assert!(
+                deleted.is_err() == recording_held.is_ok() && recording_held.is_ok() == there.is_ok(),
+                "{pair:?} {n}: deleted {deleted:?}, held {recording_held:?}"
+            );
+            let (erased, record_held) = tokio::join!(
+                later(
+                    n,
+                    world
+                        .vault
+                        .erase_records(&account, Class::Call, &sids, Cause::IngestError)
+                ),
+                place(record.sid())
+            );
+            let there = world
+                .vault
+                .get_record(&account, Class::Call, record.sid(), Reader::Compliance)
+                .await;
+            assert!(
+                erased.is_err() == record_held.is_ok() && record_held.is_ok() == there.is_ok(),
+                "{pair:?} {n}: erased {erased:?}, held {record_held:?}"
+            );
+            held += u32::from(recording_held.is_ok()) + u32::from(record_held.is_ok());
+        }
+        assert!((1..60).contains(&held), "both orders are tried: {held}");
+        let standing = world.vault.list_holds(&account).await.unwrap();
+        let standing = standing.iter().filter(|hold| hold.lifted_at.is_none()).count();
+        assert_eq!(standing, held as usize, "a hold that was refused does not stand");
+    }
+}
+
+/// Until its partition is rewritten an erased record's id is refused at both doors; then the right record can come in.
+#[tokio::test]
+async fn an_erased_id_is_refused_until_the_record_is_wiped() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        let day = at("2027-03-01T09:00:00Z");
+        let mut records: Vec<_> = (0..20)
+            .map(|n| call(day.plus_seconds(i64::from(n)), n, n % 7, 100))
+            .collect();
+        world.vault.ingest(&account, &records).await.unwrap();
+        let gone = records[4].sid();
+        let leaves = world
+            .vault
+            .erase_records(&account, Class::Call, &[gone], Cause::IngestError)
+            .await
+            .unwrap();
+        assert_eq!(leaves.len(), 1);
+        // The same record, and a corrected one of the same id.
+        let Record::Call(right) = &mut records[4] else { panic!() };
+        right.talk_s += 1;
+        let file = world.folder.join("again.ndjson");
+        let line = serde_json::to_string(&records[4]).unwrap();
+        std::fs::write(&file, format!("{line}\n")).unwrap();
+        let import = || ImportFile {
+            path: file.clone(),
+            format: Format::Ndjson(Class::Call),
+            time_zone: jiff::tz::TimeZone::UTC,
+            rejects: world.folder.join("rejects"),
+            from_start: true,
+        };
+        for round in 0..2 {
+            let taken = world.vault.ingest(&account, &records[3..6]).await.unwrap();
+            assert!(
+                matches!(
+                    &taken[..],
+                    [
+                        Taken::Known { .. },
+                        Taken::Rejected { code: "deleted", .. },
+                        Taken::Known { .. }
+                    ]
+                ),
+                "{pair:?} {round}: {taken:?}"
+            );
+            let done = world.vault.import_file(&account, import(), &mut |_| {}).await.unwrap();
+            assert_eq!((done.stored, done.known, done.rejected), (0, 0, 1), "{pair:?} {round}");
+            // The second time the rows are sealed.
+            world.tick_at(at("2027-03-02T02:00:00Z")).await;
+        }
+        for day in 0..31 {
+            world.tick_at(at("2027-03-02T03:00:00Z").plus_days(day)).await;
+        }
+        let taken = world.vault.ingest(&account, &records[4..5]).await.unwrap();
+        assert!(matches!(&taken[..], [Taken::New { .. }]), "{pair:?}: {taken:?}");
+        let found = world
+            .vault
+            .get_record(&account, Class::Call, gone, Reader::Account)
+            .await;
+        assert!(found.unwrap() == records[4]);
     }
 }

@@ -148,6 +148,12 @@ pub(super) fn duplicate(row: u64, record: &Record) -> Refused {
     (row_error(row, "source_id", "duplicate-id", message), raw_of(record))
 }
 
+/// A row whose SID a record has that was erased and is not wiped yet.
+pub(super) fn erased(row: u64, record: &Record) -> Refused {
+    let (code, message) = crate::ingest::ERASED;
+    (row_error(row, "source_id", code, message.to_owned()), raw_of(record))
+}
+
 /// A record that is refused after it was understood, as our own JSON.
 fn raw_of(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()

@@ -273,13 +273,23 @@ fn scan_document(data: &[u8]) -> Document {
 
 /// The next JSON document of a stream of them: separated by anything of space, commas, and the brackets of an array.
 pub(crate) fn next_document<R: Read>(window: &mut Window<R>, max_bytes: usize) -> io::Result<Frame> {
+    let mut before = None;
     loop {
         let data = window.data();
         let blank = data.iter().take_while(|byte| b" \t\r\n,[]".contains(byte)).count();
         let all = blank == data.len();
+        let last = data[..blank].iter().rev().find(|byte| b",[]".contains(byte));
+        before = last.copied().or(before);
         window.consume(blank);
         match (all, window.at_end()) {
             (false, _) => break,
+            (true, true) if matches!(before, Some(b',' | b'[')) => {
+                return Ok(Frame::Skipped {
+                    fault: Fault::row("truncated", "the file ends inside an array of documents"),
+                    raw: before.into_iter().collect(),
+                    lines: 1,
+                });
+            }
             (true, true) => return Ok(Frame::End),
             (true, false) => window.fill()?,
         }

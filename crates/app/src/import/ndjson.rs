@@ -231,7 +231,9 @@ impl<'a> Visitor<'a> for ScalarSeed {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Found::Scalar(Scalar::Integer(i64::try_from(value).unwrap_or(i64::MAX))))
+        // Too large for any field; as a text the field itself refuses it.
+        let scalar = i64::try_from(value).map_or_else(|_| Scalar::Text(Cow::Owned(value.to_string())), Scalar::Integer);
+        Ok(Found::Scalar(scalar))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {

@@ -5,6 +5,7 @@ use callvault_core::{
     record::{Call, CallStatus, Direction, Message, MessageStatus, Record},
 };
 use compact_str::CompactString;
+use std::num::IntErrorKind;
 
 use super::{
     Fault, SidMaker,
@@ -250,7 +251,12 @@ fn integer(draft: &Draft<'_>, field: Field) -> Result<Option<i64>, Fault> {
             .trim()
             .parse()
             .map(Some)
-            .map_err(|_| Fault::field(field.name(), "not-an-integer", "expected a whole number of millionths")),
+            .map_err(|error: std::num::ParseIntError| match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => {
+                    Fault::field(field.name(), "number-too-large", "beyond 9223372036854775807")
+                }
+                _ => Fault::field(field.name(), "not-an-integer", "expected a whole number of millionths"),
+            }),
         Some(Scalar::Integer(value)) => Ok(Some(*value)),
     }
 }

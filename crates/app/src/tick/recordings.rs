@@ -44,6 +44,7 @@ impl Vault {
             ..RecordingQuery::default()
         };
         let mut next = None;
+        let mut overtaken = false;
         loop {
             let rows = self.catalog.list_recordings(sid, &query).await?;
             let Some(last) = rows.last() else { break };
@@ -52,8 +53,9 @@ impl Vault {
             let (due, upcoming) = due_recordings(&account, &rows, now, self.purge);
             next = [next, upcoming].into_iter().flatten().min();
             for (cause, rows) in due {
-                let done = self.shred_recordings(sid, &rows, cause, now).await;
+                let done = self.shred_recordings(&account, &rows, cause, now).await;
                 if is_conflict(&done) {
+                    overtaken = true;
                     continue;
                 }
                 for (chunk, log_index) in rows.chunks(KEYS_A_LEAF).zip(done?) {
@@ -71,7 +73,10 @@ impl Vault {
                 break;
             }
         }
-        if !settled {
+        if overtaken {
+            // A hold was placed meanwhile, or another process was first: what is left is looked at again.
+            next = Some(now);
+        } else if !settled {
             self.catalog.put_value(&mark, now.0.to_string().as_bytes()).await?;
         }
         Ok((shredded, next))

@@ -10,9 +10,11 @@ use axum::{
 };
 use tracing::Instrument;
 
-use crate::{clock::Stopwatch, door::Door, problem::Problem};
+use crate::{api::MAX_AUDIO_BYTES, clock::Stopwatch, door::Door, problem::Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long a peer may send nothing of a body.
+pub const IDLE: Duration = Duration::from_secs(30);
 /// How long a request without a stream may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -60,6 +62,16 @@ pub async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: 
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Refuses audio that says it is too long before any of it is read.
+pub async fn limit_audio(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length: Option<u64> = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|bytes| bytes > MAX_AUDIO_BYTES as u64) {
+        return Problem::too_large(MAX_AUDIO_BYTES).into_response();
+    }
+    next.run(request).await
 }
 
 /// Ends requests that take too long. What they began in the catalog is whole or did not happen.

@@ -106,7 +106,9 @@ pub fn router(door: Arc<Door>) -> Router {
         )
         .route(
             "/recordings",
-            post(recordings::create::create).layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES)),
+            post(recordings::create::create)
+                .layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES))
+                .layer(middleware::from_fn(layers::limit_audio)),
         )
         .route("/recordings/{sid}/audio", get(recordings::audio::audio));
     let public = Router::new()
@@ -128,6 +130,7 @@ pub fn router(door: Arc<Door>) -> Router {
                 "This path has other methods.",
             )
         })
+        .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(layers::IDLE))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(layers::answer_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(&door), layers::observe))
         .with_state(door)

@@ -71,6 +71,16 @@ impl Params {
             .transpose()
     }
 
+    /// A SID, in upper or lower case.
+    ///
+    /// # Errors
+    /// 422 that names the parameter.
+    pub fn take_sid(&mut self, name: &'static str) -> Answer<Option<Sid>> {
+        let text = self.take(name).map(|text| text.to_ascii_lowercase());
+        let sid = text.map(|text| text.parse()).transpose();
+        sid.map_err(|_| Problem::invalid(name, "Expected a SID, 32 hexadecimal digits."))
+    }
+
     /// A moment.
     ///
     /// # Errors
@@ -115,14 +125,16 @@ impl Params {
     /// # Errors
     /// 422 that names one.
     pub fn finish(self) -> Answer<()> {
-        match self.0.into_iter().find(|(_, value)| !value.is_empty()) {
-            // The name itself is the caller's text and stays out of the answer.
-            Some(_) => Err(Problem::invalid(
-                "query",
-                "There is a parameter that this endpoint does not know.",
-            )),
-            None => Ok(()),
-        }
+        let Some((name, _)) = self.0.into_iter().find(|(_, value)| !value.is_empty()) else {
+            return Ok(());
+        };
+        // What does not look like a name is not repeated: it may be anything.
+        let is_name = name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let field = if is_name { name } else { "query".to_owned() };
+        Err(Problem::invalid(
+            field,
+            "This endpoint does not know this parameter, or it was sent twice.",
+        ))
     }
 }
 
@@ -221,7 +233,7 @@ pub fn read_bytes(body: Result<Bytes, BytesRejection>, limit_bytes: usize) -> An
 fn unreadable(status: StatusCode, limit_bytes: usize) -> Problem {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(limit_bytes),
-        _ => Problem::new(StatusCode::BAD_REQUEST, "body-cut", "The body could not be read."),
+        _ => Problem::new(StatusCode::BAD_REQUEST, "body-cut", "The body broke off or stalled."),
     }
 }
 
@@ -285,6 +297,8 @@ mod tests {
         let mut params = Params::parse("limit=0&from=yesterday&wat=1");
         assert_eq!(field(params.take_limit().expect_err("limit")), "limit");
         assert_eq!(field(params.take_time("from").expect_err("from")), "from");
+        assert_eq!(field(params.finish().expect_err("unknown")), "wat");
+        let params = Params::parse("%2B919876543210=1");
         assert_eq!(field(params.finish().expect_err("unknown")), "query");
     }
 

@@ -166,6 +166,7 @@ impl Records {
     ) -> Result<(Progress, serde_json::Value), CliError> {
         let import = import?;
         let (path, rejects) = (import.path.clone(), import.rejects.clone());
+        let zoned = matches!(import.format, Format::AsteriskCsv | Format::Csv(_));
         let size = std::fs::metadata(&path)
             .map_err(|error| CliError::file("import file", &error))?
             .len();
@@ -174,16 +175,21 @@ impl Records {
         let done = vault.import_file(&self.account, import, &mut report).await;
         bar.finish_and_clear();
         let done = done?;
+        let zone = if zoned {
+            format!("; times without a zone are in {}", self.time_zone)
+        } else {
+            String::new()
+        };
         let rejects = (done.rejected > 0).then_some(rejects);
         let see = rejects.as_ref().map(|path| format!(", see {}", path.display()));
         out.say(&format!(
-            "{}: {} stored, {} known, {} refused{}; times without a zone are in {}",
+            "{}: {} stored, {} known, {} refused{}{}",
             path.display(),
             show_count(done.stored),
             show_count(done.known),
             show_count(done.rejected),
             see.unwrap_or_default(),
-            self.time_zone
+            zone
         ))?;
         let report = json!({
             "file": path, "rows": done.rows, "stored": done.stored, "known": done.known,

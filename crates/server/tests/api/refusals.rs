@@ -288,3 +288,72 @@ async fn holds_cover_what_is_there_and_show_it() {
     );
     world.serving.close().await;
 }
+
+/// Sends this over TLS and no more, and reads until the door closes the connection.
+fn stall(address: std::net::SocketAddr, cert_pem: &[u8], said: &[u8]) -> Vec<u8> {
+    use rustls::pki_types::pem::PemObject as _;
+    use std::io::{Read as _, Write as _};
+    let mut roots = rustls::RootCertStore::empty();
+    let cert = rustls::pki_types::CertificateDer::from_pem_slice(cert_pem).expect("PEM");
+    roots.add(cert).expect("a root");
+    let config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().expect("a name");
+    let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).expect("TLS");
+    let socket = std::net::TcpStream::connect(address).expect("a connection");
+    let most = std::time::Duration::from_secs(50);
+    socket.set_read_timeout(Some(most)).expect("a limit");
+    let mut stream = rustls::StreamOwned::new(connection, socket);
+    stream.write_all(said).expect("sent");
+    let mut answer = Vec::new();
+    let ended = stream.read_to_end(&mut answer).map_err(|error| error.kind());
+    // A close without TLS's own goodbye is a close.
+    let closed = ended.is_ok() || ended == Err(std::io::ErrorKind::UnexpectedEof);
+    assert!(closed, "it is still open: {ended:?}");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_stall_are_let_go() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let world = world().await;
+    let address = world.serving.doors[0].address;
+    let pem = std::fs::read(&world.serving.doors[0].cert_file).expect("a certificate");
+    let basic = STANDARD.encode(format!("{}:{}", world.acme.token_key, world.acme.secret));
+    let post = |path: &str, kind: &str, length: u64, begun: &str| {
+        format!(
+            "POST /v1/accounts/acme/{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic {basic}\r\n\
+             content-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{begun}"
+        )
+    };
+    let bulk = call(now(), 1).to_string() + "\n{";
+    let recording = "recordings?consent=announced&at=2026-11-23T11:00:00Z&from=%2B919900011111&to=%2B919900000001";
+    let cases = [
+        ("GET /health HTTP/1.1\r\nhost:".to_owned(), ""),
+        (post("records", "application/json", 9, "["), "body-cut"),
+        (
+            post("records/bulk?class=call", "application/x-ndjson", 999, &bulk),
+            "body-cut",
+        ),
+        (post(recording, "audio/wav", 90_000, "RIFF"), "body-cut"),
+        // Too long by its own word: refused before any of it comes.
+        (post(recording, "audio/wav", 1 << 40, ""), "too-large"),
+    ];
+    let answers = cases.map(|(said, code)| {
+        let pem = pem.clone();
+        tokio::task::spawn_blocking(move || (stall(address, &pem, said.as_bytes()), said, code))
+    });
+    for answer in answers {
+        let (answer, said, code) = answer.await.expect("an end");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains(code), "{said}: {answer}");
+    }
+    let (status, listed) = world.get("/v1/accounts/acme/calls").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        listed["calls"].as_array().map(Vec::len),
+        Some(1),
+        "the whole line of the bulk is kept: {listed}"
+    );
+}

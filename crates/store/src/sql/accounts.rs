@@ -44,7 +44,7 @@ async fn find_value(conn: &mut Conn, name: &str) -> Attempt<Option<Vec<u8>>> {
     Ok(found.await?)
 }
 
-async fn put_value(conn: &mut Conn, name: &str, value: &[u8]) -> Attempt<()> {
+pub(super) async fn put_value(conn: &mut Conn, name: &str, value: &[u8]) -> Attempt<()> {
     let upsert = "INSERT INTO settings (name, value) VALUES ($1, $2) \
                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     sqlx::query(upsert).bind(name).bind(value).execute(conn).await?;
@@ -127,13 +127,17 @@ async fn insert_hold(conn: &mut Conn, hold: &HoldRow) -> Attempt<()> {
         .bind(&hold.rule)
         .bind(&hold.note)
         .bind(hold.lifted_at.map(|at| at.0))
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
     if done.rows_affected() == 0 {
-        Err(conflict("a hold of this id"))
-    } else {
-        Ok(())
+        return Err(conflict("a hold of this id"));
     }
+    // A deletion that was decided without this hold finds other rules.
+    sqlx::query("UPDATE accounts SET version = version + 1 WHERE account = $1")
+        .bind(hold.account.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 async fn lift_hold(conn: &mut Conn, account: &AccountSid, hold: HoldId, rule: &str, at: TimeUs) -> Attempt<bool> {

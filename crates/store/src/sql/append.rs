@@ -170,10 +170,11 @@ pub(super) async fn execute_hide(conn: &mut Conn, rows: &[(PartitionRef, Tombsto
 /// Hides rows, and remembers which partitions have to be rewritten before the leaf is done.
 pub(super) async fn execute_erase(
     conn: &mut Conn,
-    account: &AccountSid,
+    (account, rules_version): (&AccountSid, i64),
     rows: &[(PartitionRef, Tombstone)],
     leaf: &NewLeaf,
 ) -> Attempt<u64> {
+    query::require_rules(conn, account, rules_version).await?;
     if rows.iter().any(|(partition, _)| partition.account != *account) {
         return Err(conflict("a partition of another account"));
     }

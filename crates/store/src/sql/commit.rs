@@ -111,6 +111,7 @@ pub(super) async fn execute_rewrite(conn: &mut Conn, rewrite: &RewriteCommit) ->
     } = &rewrite.partition;
     let new_key = rewrite.new_key.key;
     query::require_open_account(conn, account).await?;
+    query::require_rules(conn, account, rewrite.rules_version).await?;
     keys::insert_keys(conn, std::slice::from_ref(&rewrite.new_key)).await?;
     let partition = lock_one(conn, &rewrite.partition, rewrite.expected_version).await?;
     if partition.loose_rows != rewrite.expected_loose_rows || partition.tombstones != rewrite.expected_tombstones {

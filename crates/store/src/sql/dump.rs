@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
-    Attempt, Backend, Builder, Conn, Result, Row, dialect, into_error, query,
+    Attempt, Backend, Builder, Conn, Result, Row, accounts, dialect, into_error, query,
     schema::{Kind, TABLES, Table, VERSION},
 };
 use crate::{
@@ -95,11 +95,19 @@ enum Loaded {
 }
 
 /// Fills an empty catalog, in one transaction.
-pub(super) async fn execute_load(backend: &Backend, from: &mut (dyn AsyncBufRead + Send + Unpin)) -> Result<()> {
-    load(backend, from).await.map_err(into_error)
+pub(super) async fn execute_load(
+    backend: &Backend,
+    from: &mut (dyn AsyncBufRead + Send + Unpin),
+    values: &[(&str, &[u8])],
+) -> Result<()> {
+    load(backend, from, values).await.map_err(into_error)
 }
 
-async fn load(backend: &Backend, from: &mut (dyn AsyncBufRead + Send + Unpin)) -> Attempt<()> {
+async fn load(
+    backend: &Backend,
+    from: &mut (dyn AsyncBufRead + Send + Unpin),
+    values: &[(&str, &[u8])],
+) -> Attempt<()> {
     let mut transaction = backend.begin().await?;
     let conn: &mut Conn = &mut transaction;
     if super::log::lock_size(conn).await? != 0 {
@@ -156,6 +164,9 @@ async fn load(backend: &Backend, from: &mut (dyn AsyncBufRead + Send + Unpin)) -
         .execute(&mut *conn)
         .await?;
     check_log(conn, leaves).await?;
+    for (name, value) in values {
+        accounts::put_value(conn, name, value).await?;
+    }
     if let Some(resume) = dialect::RESUME_SERIAL {
         sqlx::query(resume).execute(&mut *conn).await?;
     }

@@ -101,8 +101,8 @@ impl Catalog for Backend {
         dump::execute_dump(self, to).await
     }
 
-    async fn load(&self, from: &mut (dyn AsyncBufRead + Send + Unpin)) -> Result<()> {
-        dump::execute_load(self, from).await
+    async fn load(&self, from: &mut (dyn AsyncBufRead + Send + Unpin), values: &[(&str, &[u8])]) -> Result<()> {
+        dump::execute_load(self, from, values).await
     }
 
     async fn compact(&self) -> Result<()> {

@@ -418,8 +418,15 @@ impl Partitions for Backend {
         transact!(self, LONG, |conn| commit::execute_rewrite(conn, rewrite))
     }
 
-    async fn erase(&self, account: &AccountSid, rows: &[(PartitionRef, Tombstone)], leaf: &NewLeaf) -> Result<u64> {
-        transact!(self, LONG, |conn| append::execute_erase(conn, account, rows, leaf))
+    async fn erase(
+        &self,
+        account: &AccountSid,
+        rules_version: i64,
+        rows: &[(PartitionRef, Tombstone)],
+        leaf: &NewLeaf,
+    ) -> Result<u64> {
+        let rules = (account, rules_version);
+        transact!(self, LONG, |conn| append::execute_erase(conn, rules, rows, leaf))
     }
 
     async fn hide(&self, rows: &[(PartitionRef, Tombstone)]) -> Result<()> {

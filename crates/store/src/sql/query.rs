@@ -3,7 +3,7 @@
 use callvault_core::{AccountSid, KeyId};
 use sqlx::Row as _;
 
-use super::{Attempt, Builder, Conn, Row};
+use super::{Attempt, Builder, Conn, Row, dialect};
 use crate::{StoreError, failure::damaged};
 
 /// Rows of one statement at most: with 12 columns, well under SQLite's 32766 and PostgreSQL's 65535 bound values.
@@ -99,6 +99,24 @@ pub(super) async fn require_open_account(conn: &mut Conn, account: &AccountSid) 
         Some(None) => Ok(()),
         Some(Some(_)) => Err(StoreError::Conflict {
             what: "an account that is closed",
+        }
+        .into()),
+        None => Err(StoreError::NotFound { what: "account" }.into()),
+    }
+}
+
+/// Fails when the account's rules are not those that a decision was made by; they stay what they are until the
+/// transaction ends, so that a hold is either seen by a deletion or placed after it.
+pub(super) async fn require_rules(conn: &mut Conn, account: &AccountSid, version: i64) -> Attempt<()> {
+    let query = format!("SELECT version FROM accounts WHERE account = $1{}", dialect::FOR_SHARE);
+    let found: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+        .bind(account.as_str())
+        .fetch_optional(conn)
+        .await?;
+    match found {
+        Some(found) if found == version => Ok(()),
+        Some(_) => Err(StoreError::Conflict {
+            what: "the account's rules",
         }
         .into()),
         None => Err(StoreError::NotFound { what: "account" }.into()),

@@ -17,6 +17,7 @@ pub(super) async fn execute_shred(conn: &mut Conn, shred: &Shred) -> Attempt<u64
     if let Some(key) = shred.account_key {
         lock_account(conn, account, key).await?;
     }
+    query::require_rules(conn, account, shred.rules_version).await?;
     partitions::lock_partitions(conn, shred.partitions.iter()).await?;
     let partition_keys: Vec<KeyId> = shred.partitions.iter().map(|partition| partition.key).collect();
     let recording_keys = shred.recordings.iter().map(|(_, key)| *key);

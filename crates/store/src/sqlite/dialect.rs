@@ -40,7 +40,8 @@ pub(super) fn meaning_of_code(code: &str, message: &str) -> Meaning {
     let code: u32 = code.parse().unwrap_or(0);
     match (code & 0xff, code) {
         (_, 1555 | 2067 | 2579) => Meaning::Taken,
-        (13, _) => Meaning::Full,
+        // SQLITE_FULL; SQLITE_IOERR_SHMSIZE, when the disk has no room for the log's index.
+        (13, _) | (_, 4874) => Meaning::Full,
         (5 | 6, _) => Meaning::Again,
         (11 | 26, _) => Meaning::Damaged(format!("SQLite code {code}")),
         (3 | 8 | 10 | 14 | 22 | 23, _) => Meaning::Unreachable(format!("SQLite code {code}")),

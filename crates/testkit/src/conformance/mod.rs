@@ -23,6 +23,7 @@ macro_rules! catalog_suite {
             partitions::the_winner_of_a_race_is_everybodys,
             partitions::rows_are_new_once,
             partitions::a_stale_key_adds_nothing,
+            partitions::other_rules_destroy_nothing,
             partitions::seal_replaces_loose_rows,
             partitions::merged_objects_become_garbage,
             partitions::rewrite_changes_the_key,

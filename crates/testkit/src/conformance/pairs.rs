@@ -98,7 +98,7 @@ pub async fn a_catalog_moves(first: &impl CatalogBackend, second: &impl CatalogB
     populate(&first).await;
     let text = dump(&first).await;
     for catalog in [&second, &third] {
-        catalog.load(&mut text.as_bytes()).await.expect("loaded");
+        catalog.load(&mut text.as_bytes(), &[]).await.expect("loaded");
         assert_eq!(dump(catalog).await, text);
         check(catalog).await;
     }

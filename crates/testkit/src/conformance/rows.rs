@@ -164,11 +164,15 @@ pub fn job(id: &str, kind: &str, run_at: TimeUs) -> JobRow {
     }
 }
 
+/// The version of the rules of an account that [`add_account`] added.
+pub const RULES_VERSION: i64 = 1;
+
 /// A shred of partitions.
 #[must_use]
 pub fn shred(account: &AccountSid, partitions: Vec<PartitionRef>) -> Shred {
     Shred {
         account: account.clone(),
+        rules_version: RULES_VERSION,
         at: at(1_000),
         partitions,
         recordings: Vec::new(),
@@ -190,7 +194,7 @@ pub async fn add_account(catalog: &Arc<dyn Catalog>, name: &str) -> (AccountSid,
         key: key.key,
         country: "IN".to_owned(),
         policy: "{}".to_owned(),
-        version: 1,
+        version: RULES_VERSION,
         closed_at: None,
     };
     catalog.insert_account(&row, &key).await.expect("an account");

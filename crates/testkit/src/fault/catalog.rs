@@ -37,8 +37,14 @@ impl Catalog for FaultyCatalog {
         self.faults.around("catalog", "dump", self.inner.dump(to)).await
     }
 
-    async fn load(&self, from: &mut (dyn tokio::io::AsyncBufRead + Send + Unpin)) -> Result<()> {
-        self.faults.around("catalog", "load", self.inner.load(from)).await
+    async fn load(
+        &self,
+        from: &mut (dyn tokio::io::AsyncBufRead + Send + Unpin),
+        values: &[(&str, &[u8])],
+    ) -> Result<()> {
+        self.faults
+            .around("catalog", "load", self.inner.load(from, values))
+            .await
     }
 
     async fn compact(&self) -> Result<()> {
@@ -318,9 +324,15 @@ impl Partitions for FaultyCatalog {
             .await
     }
 
-    async fn erase(&self, account: &AccountSid, rows: &[(PartitionRef, Tombstone)], leaf: &NewLeaf) -> Result<u64> {
+    async fn erase(
+        &self,
+        account: &AccountSid,
+        rules_version: i64,
+        rows: &[(PartitionRef, Tombstone)],
+        leaf: &NewLeaf,
+    ) -> Result<u64> {
         self.faults
-            .around("catalog", "erase", self.inner.erase(account, rows, leaf))
+            .around("catalog", "erase", self.inner.erase(account, rules_version, rows, leaf))
             .await
     }
 

@@ -85,7 +85,7 @@ pub async fn create(
     let consent = read_consent(&mut params)?;
     let account = door.vault.get_account(&caller.account).await?;
     let file_name = take_text(&mut params, "file_name")?;
-    let call_sid: Option<Sid> = params.take_as("call_sid", "a SID, 32 hexadecimal digits")?;
+    let call_sid = params.take_sid("call_sid")?;
     let at = params.take_time("at")?;
     let parties = [
         params.take_number("from", &account)?,

@@ -66,7 +66,7 @@ pub async fn delete(
         .map(ToOwned::to_owned);
     let confirm = params.take("confirm").or(header);
     params.finish()?;
-    if confirm.as_deref() != Some(text.as_str()) {
+    if !confirm.is_some_and(|confirm| confirm.eq_ignore_ascii_case(&text)) {
         let detail =
             "Deleting cannot be undone; repeat the recording's SID as the confirm parameter or X-Confirm header.";
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "not-confirmed", detail).in_field("confirm"));

@@ -40,7 +40,7 @@ pub async fn list(State(door): State<Arc<Door>>, caller: Caller, mut params: Par
     let query = RecordingQuery {
         from: params.take_time("from")?,
         to: params.take_time("to")?,
-        call_sid: params.take_as("call_sid", "a SID, 32 hexadecimal digits")?,
+        call_sid: params.take_sid("call_sid")?,
         party: params
             .take_number("number", &account)?
             .map(|number| account.number_hash(&number)),

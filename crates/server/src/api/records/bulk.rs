@@ -1,6 +1,6 @@
 //! `POST /v1/accounts/{account}/records/bulk`: NDJSON of any length.
 
-use std::{io::Read, sync::Arc, time::Duration};
+use std::{io::Read, sync::Arc};
 
 use axum::{
     Json,
@@ -26,8 +26,6 @@ use crate::{
 
 /// Rejects that an answer lists; all are counted.
 const MAX_LISTED: usize = 1_000;
-/// How long a peer may send nothing.
-const IDLE: Duration = Duration::from_secs(60);
 /// Pieces of the body read ahead.
 const READ_AHEAD: usize = 16;
 
@@ -120,10 +118,9 @@ async fn feed(body: Body, pieces: mpsc::Sender<Bytes>) -> Answer<()> {
     let mut stream = body.into_data_stream();
     loop {
         let cut = |what: &str| Problem::new(axum::http::StatusCode::BAD_REQUEST, "body-cut", what);
-        let next = tokio::time::timeout(IDLE, stream.next()).await;
-        match next.map_err(|_| cut("Nothing came for a minute; what came before is stored."))? {
+        match stream.next().await {
             None => return Ok(()),
-            Some(Err(_)) => return Err(cut("The body broke off; what came before is stored.")),
+            Some(Err(_)) => return Err(cut("The body broke off or stalled; what came before is stored.")),
             // A parser that has ended says why itself.
             Some(Ok(bytes)) => {
                 if pieces.send(bytes).await.is_err() {

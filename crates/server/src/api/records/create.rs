@@ -123,7 +123,7 @@ fn split(body: &[u8]) -> Answer<Vec<&RawValue>> {
 }
 
 /// The class that a record says it is of. Of a class said twice the reader complains.
-fn class_of(value: &RawValue) -> Option<String> {
+fn class_of(value: &RawValue) -> Result<Option<String>, Outcome> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
     enum Said {
@@ -131,8 +131,15 @@ fn class_of(value: &RawValue) -> Option<String> {
         Other(serde::de::IgnoredAny),
     }
     match serde_json::from_str(value.get()) {
-        Ok(Said::Object(mut fields)) => fields.remove("class")?.as_str().map(ToOwned::to_owned),
-        Ok(Said::Other(_)) | Err(_) => None,
+        Ok(Said::Object(mut fields)) => Ok(fields
+            .remove("class")
+            .and_then(|class| class.as_str().map(ToOwned::to_owned))),
+        Ok(Said::Other(_)) => Ok(None),
+        Err(_) => Err(Outcome::Rejected {
+            code: "bad-json".to_owned(),
+            field: None,
+            reason: "nested too deep, or a number that no reader can hold".to_owned(),
+        }),
     }
 }
 
@@ -145,7 +152,13 @@ type ReadRecords = (Vec<Option<Outcome>>, Vec<(usize, Record)>);
 /// Reads the records through the importer of our own NDJSON, so that both doors have one set of rules.
 fn read_records(account: &Account, values: &[&RawValue], now: TimeUs) -> Answer<ReadRecords> {
     let mut outcomes = vec![None; values.len()];
-    let classes: Vec<_> = values.iter().map(|value| class_of(value)).collect();
+    let mut classes = Vec::with_capacity(values.len());
+    for (value, outcome) in values.iter().zip(&mut outcomes) {
+        classes.push(class_of(value).unwrap_or_else(|refused| {
+            *outcome = Some(refused);
+            None
+        }));
+    }
     let mut records = Vec::with_capacity(values.len());
     for class in [Class::Call, Class::Message] {
         let mut text = Vec::new();

@@ -86,6 +86,8 @@ fn shred_of(region: &str, row: &PartitionRow, at: TimeUs) -> Outcome<Shred> {
     });
     Ok(Shred {
         account: row.account.clone(),
+        // No policy was changed and no hold placed.
+        rules_version: 0,
         at,
         partitions: vec![row.reference()],
         recordings: Vec::new(),

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use callvault_core::id::HoldId;
 use callvault_store::{
     Catalog, StoreError,
-    rows::{HoldRow, SegmentInsert, Tombstone},
+    rows::{HoldRow, SegmentInsert, Shred, Tombstone},
 };
 
 use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, dump},
-    rows::{add_recording, at, begin, epoch, fill, id, job, leaf, open_one, packed, recording, segment, shred, stage},
+    rows::{
+        RULES_VERSION, add_recording, at, begin, epoch, fill, id, job, leaf, open_one, packed, recording, segment,
+        shred, stage,
+    },
 };
 
 /// Puts something into every table.
@@ -45,10 +48,14 @@ pub async fn populate(catalog: &Arc<dyn Catalog>) {
         at: at(9),
     };
     catalog
-        .erase(&acme, &[(kept.clone(), hidden)], &leaf("erase"))
+        .erase(&acme, RULES_VERSION + 1, &[(kept.clone(), hidden)], &leaf("erase"))
         .await
         .expect("hidden");
-    catalog.shred(&shred(&acme, vec![gone])).await.expect("shredded");
+    let shred = Shred {
+        rules_version: RULES_VERSION + 1,
+        ..shred(&acme, vec![gone])
+    };
+    catalog.shred(&shred).await.expect("shredded");
     let (row, key) = recording(&acme, 1, [1, 2]);
     add_recording(catalog, &row, &key).await;
     catalog.enqueue(&job("j", "import", at(0))).await.expect("a job");
@@ -61,7 +68,7 @@ pub async fn a_dump_loads_into_an_empty_catalog(backend: &impl CatalogBackend) {
     populate(&catalog).await;
     check(&catalog).await;
     let text = dump(&catalog).await;
-    conflicts(catalog.load(&mut text.as_bytes()).await);
+    conflicts(catalog.load(&mut text.as_bytes(), &[]).await);
     drop(catalog);
 }
 
@@ -98,14 +105,14 @@ pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
         text.replacen(lines[7], &format!("{}\n{}", lines[7], lines[7]), 1),
     ];
     for (number, damaged) in damaged.iter().enumerate() {
-        let refused = catalog.load(&mut damaged.as_bytes()).await;
+        let refused = catalog.load(&mut damaged.as_bytes(), &[]).await;
         assert!(
             matches!(refused, Err(StoreError::Damaged { .. })),
             "{number}: {refused:?}"
         );
     }
     assert_eq!(contents(&catalog).await, empty, "nothing of a damaged dump stays");
-    catalog.load(&mut text.as_bytes()).await.expect("the whole dump");
+    catalog.load(&mut text.as_bytes(), &[]).await.expect("the whole dump");
     assert_eq!(dump(&catalog).await, text, "the same text from every engine");
     check(&catalog).await;
     let acme = "acme".parse().expect("a name");
@@ -123,9 +130,10 @@ pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
         .list_unsealed(1, callvault_core::Day(9), 9)
         .await
         .expect("partitions");
-    catalog
-        .shred(&shred(&acme, vec![partitions[0].reference()]))
-        .await
-        .expect("new garbage gets new numbers");
+    let shred = Shred {
+        rules_version: RULES_VERSION + 1,
+        ..shred(&acme, vec![partitions[0].reference()])
+    };
+    catalog.shred(&shred).await.expect("new garbage gets new numbers");
     assert!(catalog.list_garbage(99).await.expect("garbage").len() > before);
 }

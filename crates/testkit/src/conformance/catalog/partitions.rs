@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use callvault_core::{Class, Day, KeyId, Sid};
+use callvault_core::{Class, Day, KeyId, Sid, id::HoldId};
 use callvault_store::{
     catalog::object_names,
-    rows::{Garbage, KeyPurpose, PartitionRef, RewriteCommit, SealCommit, SegmentInsert, Tombstone},
+    rows::{Garbage, HoldRow, KeyPurpose, PartitionRef, RewriteCommit, SealCommit, SegmentInsert, Shred, Tombstone},
 };
 
 use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, table},
-    rows::{at, begin, fill, key, leaf, loose, open_one, packed, partition, segment, stage},
+    rows::{
+        RULES_VERSION, add_recording, at, begin, fill, id, key, leaf, loose, open_one, packed, partition, recording,
+        segment, shred, stage,
+    },
 };
 
 /// Many open the same partitions at once.
@@ -108,6 +111,7 @@ pub async fn a_stale_key_adds_nothing(backend: &impl CatalogBackend) {
         catalog
             .erase(
                 &acme,
+                RULES_VERSION,
                 &[(good.clone(), hidden), (stale.clone(), hidden)],
                 &leaf("erase"),
             )
@@ -119,6 +123,55 @@ pub async fn a_stale_key_adds_nothing(backend: &impl CatalogBackend) {
     };
     conflicts(catalog.insert_segments(&[insert(&good), insert(&stale)], None).await);
     assert_eq!(catalog.log_size().await.expect("a size"), 0);
+    check(&catalog).await;
+}
+
+/// A hold that is placed after a decision overtakes what was decided without it.
+pub async fn other_rules_destroy_nothing(backend: &impl CatalogBackend) {
+    let catalog = backend.open_migrated().await;
+    let (acme, _) = begin(&catalog).await;
+    let kept = open_one(&catalog, &acme, 1).await;
+    let rows = fill(&catalog, &kept, 3).await;
+    let (recorded, key) = recording(&acme, 1, [1, 2]);
+    add_recording(&catalog, &recorded, &key).await;
+    let row = HoldRow {
+        account: acme.clone(),
+        hold: HoldId(id()),
+        rule: "{}".to_owned(),
+        note: Vec::new(),
+        lifted_at: None,
+    };
+    catalog.insert_hold(&row).await.expect("a hold");
+    let hidden = Tombstone {
+        sid: rows[0].sid,
+        at: at(6),
+    };
+    let before = contents(&catalog).await;
+    for stale in [RULES_VERSION, RULES_VERSION + 2] {
+        let mut shredded = shred(&acme, vec![kept.clone()]);
+        shredded.rules_version = stale;
+        shredded.recordings = vec![(recorded.sid, recorded.key)];
+        conflicts(catalog.shred(&shredded).await);
+        conflicts(
+            catalog
+                .erase(&acme, stale, &[(kept.clone(), hidden)], &leaf("erase"))
+                .await,
+        );
+        let mut rewrite = rewrite_of(&kept, 0, 3, 0, 3);
+        rewrite.rules_version = stale;
+        conflicts(catalog.rewrite(&rewrite).await);
+    }
+    assert!(contents(&catalog).await == before, "nothing is changed");
+    let now = RULES_VERSION + 1;
+    catalog
+        .erase(&acme, now, &[(kept.clone(), hidden)], &leaf("erase"))
+        .await
+        .expect("hidden");
+    let shredded = Shred {
+        rules_version: now,
+        ..shred(&acme, vec![kept])
+    };
+    catalog.shred(&shredded).await.expect("shredded");
     check(&catalog).await;
 }
 
@@ -225,6 +278,7 @@ fn rewrite_of(partition: &PartitionRef, version: i64, loose: u64, tombstones: u6
     RewriteCommit {
         partition: partition.clone(),
         expected_version: version,
+        rules_version: RULES_VERSION,
         expected_loose_rows: loose,
         expected_tombstones: tombstones,
         new_key: key(&partition.account, KeyPurpose::Partition, 1),
@@ -254,13 +308,16 @@ pub async fn rewrite_changes_the_key(backend: &impl CatalogBackend) {
             at: at(60),
         },
     )];
-    let erased = catalog.erase(&acme, &hidden, &leaf("erase")).await.expect("hidden");
+    let erased = catalog
+        .erase(&acme, RULES_VERSION, &hidden, &leaf("erase"))
+        .await
+        .expect("hidden");
     assert_eq!(
         catalog.list_tombstones(&partition).await.expect("tombstones"),
         [hidden[0].1]
     );
     let again = catalog
-        .erase(&acme, &hidden, &leaf("again"))
+        .erase(&acme, RULES_VERSION, &hidden, &leaf("again"))
         .await
         .expect("hidden before");
     catalog.hide(&hidden).await.expect("hidden before");
