@@ -2,7 +2,8 @@
 
 use callvault_app::{
     Vault,
-    core::{AccountSid, Cause, Class, Sid},
+    core::{AccountSid, Cause, Class, Reader, Sid},
+    store::rows::RecordingQuery,
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -62,9 +63,7 @@ impl Delete {
         match self {
             Self::Recording { account, sid, confirm } => {
                 let vault = site.open_vault_of(&account).await?;
-                let view = vault
-                    .get_recording(&account, sid, callvault_app::core::Reader::Compliance)
-                    .await?;
+                let view = vault.get_recording(&account, sid, Reader::Compliance).await?;
                 let what = format!("Deletes recording {sid} of {} ({}).", view.at, show_bytes(view.bytes));
                 out.confirm(&sid.to_string(), confirm.as_deref(), &what)?;
                 let entries = vault.delete_recordings(&account, &[sid], Cause::Request).await?;
@@ -104,12 +103,35 @@ impl Records {
         };
         let vault = site.open_vault_of(&self.account).await?;
         let records = show_counted(self.sids.len() as u64, &format!("{class} record"));
-        let what = format!("Deletes {records} as put in by mistake.");
+        let left = match class {
+            Class::Call => self.count_recordings(&vault).await?,
+            _ => 0,
+        };
+        let mut what = format!("Deletes {records} as put in by mistake.");
+        if left > 0 {
+            let left = show_counted(left, "recording");
+            what += &format!(" The calls' {left} would stay: delete them with `callvault delete recording`.");
+        }
         out.confirm(self.account.as_str(), self.confirm.as_deref(), &what)?;
         let entries = vault
             .erase_records(&self.account, class, &self.sids, Cause::IngestError)
             .await?;
         finish(&vault, out, &self.account, self.sids.len() as u64, &entries).await
+    }
+
+    /// Recordings of these calls.
+    async fn count_recordings(&self, vault: &Vault) -> Result<u64, CliError> {
+        let mut count = 0;
+        for sid in &self.sids {
+            let query = RecordingQuery {
+                call_sid: Some(*sid),
+                limit: 100,
+                ..RecordingQuery::default()
+            };
+            let (found, _) = vault.list_recordings(&self.account, query, Reader::Compliance).await?;
+            count += found.len() as u64;
+        }
+        Ok(count)
     }
 }
 
