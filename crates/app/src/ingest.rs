@@ -130,11 +130,11 @@ fn refuse_erased(record: &Record) -> Taken {
 
 /// The field that the record's SID was made of.
 const fn id_field(record: &Record) -> &'static str {
-    let source_id = match record {
-        Record::Call(call) => &call.source_id,
-        Record::Message(message) => &message.source_id,
-    };
-    if source_id.is_some() { "source_id" } else { "sid" }
+    if record.source_id().is_some() {
+        "source_id"
+    } else {
+        "sid"
+    }
 }
 
 impl Vault {

@@ -30,7 +30,13 @@ use crate::{
 };
 
 /// The classes whose records live in partitions and that can be taken in today.
-pub(crate) const CLASSES: [Class; 2] = [Class::Call, Class::Message];
+pub(crate) const CLASSES: [Class; 5] = [
+    Class::Call,
+    Class::Message,
+    Class::Activity,
+    Class::ApiAccess,
+    Class::WebhookDelivery,
+];
 /// Segments whose footers and locator headers are kept open at once.
 const SEGMENTS_KEPT: usize = 512;
 /// Fewer records than this are looked up one by one in a segment; for more it is read whole.

@@ -60,7 +60,7 @@ fn calls(records: Vec<Record>) -> Vec<Call> {
         .into_iter()
         .map(|record| match record {
             Record::Call(call) => call,
-            Record::Message(_) => panic!("a call"),
+            _ => panic!("a call"),
         })
         .collect()
 }
@@ -68,7 +68,7 @@ fn calls(records: Vec<Record>) -> Vec<Call> {
 fn message(record: &Record) -> &Message {
     match record {
         Record::Message(message) => message,
-        Record::Call(_) => panic!("a message"),
+        _ => panic!("a message"),
     }
 }
 

@@ -185,6 +185,23 @@ pub struct Message {
     pub extra: Option<Box<str>>,
 }
 
+/// An entry of one of the vault's own logs (spec 1.7).
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Identifier; its first six bytes are the moment.
+    pub sid: Sid,
+    /// When it happened. Its retention counts from here.
+    pub at: TimeUs,
+    /// What happened, such as `retention.changed`; of an API access the operation. At most 64 bytes.
+    pub name: CompactString,
+    /// The person in the data it is about, if it is about one; found by number like a call.
+    #[serde(default)]
+    pub subject: Number,
+    /// The rest, as the text of a JSON object, at most 16 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Box<str>>,
+}
+
 /// A record of a class that lives in partitions.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "class", rename_all = "snake_case")]
@@ -193,7 +210,15 @@ pub enum Record {
     Call(Call),
     /// A message.
     Message(Message),
+    /// Something a user or the vault did.
+    Activity(Entry),
+    /// A request to the API.
+    ApiAccess(Entry),
+    /// A delivery of a webhook, or an attempt at one.
+    WebhookDelivery(Entry),
 }
+
+static NOBODY: Number = Number(CompactString::const_new(""));
 
 impl Record {
     /// The record's class.
@@ -202,6 +227,9 @@ impl Record {
         match self {
             Self::Call(_) => Class::Call,
             Self::Message(_) => Class::Message,
+            Self::Activity(_) => Class::Activity,
+            Self::ApiAccess(_) => Class::ApiAccess,
+            Self::WebhookDelivery(_) => Class::WebhookDelivery,
         }
     }
 
@@ -211,6 +239,7 @@ impl Record {
         match self {
             Self::Call(call) => call.sid,
             Self::Message(message) => message.sid,
+            Self::Activity(entry) | Self::ApiAccess(entry) | Self::WebhookDelivery(entry) => entry.sid,
         }
     }
 
@@ -220,6 +249,28 @@ impl Record {
         match self {
             Self::Call(call) => call.at,
             Self::Message(message) => message.at,
+            Self::Activity(entry) | Self::ApiAccess(entry) | Self::WebhookDelivery(entry) => entry.at,
+        }
+    }
+
+    /// What its source calls it, if the source says.
+    #[must_use]
+    pub const fn source_id(&self) -> Option<&CompactString> {
+        match self {
+            Self::Call(call) => call.source_id.as_ref(),
+            Self::Message(message) => message.source_id.as_ref(),
+            Self::Activity(_) | Self::ApiAccess(_) | Self::WebhookDelivery(_) => None,
+        }
+    }
+
+    /// An entry of a log of this class; of another class, nothing.
+    #[must_use]
+    pub fn of_log(class: Class, entry: Entry) -> Option<Self> {
+        match class {
+            Class::Activity => Some(Self::Activity(entry)),
+            Class::ApiAccess => Some(Self::ApiAccess(entry)),
+            Class::WebhookDelivery => Some(Self::WebhookDelivery(entry)),
+            _ => None,
         }
     }
 
@@ -229,6 +280,7 @@ impl Record {
         match self {
             Self::Call(call) => [&call.from, &call.to],
             Self::Message(message) => [&message.from, &message.to],
+            Self::Activity(entry) | Self::ApiAccess(entry) | Self::WebhookDelivery(entry) => [&entry.subject, &NOBODY],
         }
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn build_record<S: SidMaker>(
     match &mut record {
         Record::Call(call) => call.sid = sid,
         Record::Message(message) => message.sid = sid,
+        Record::Activity(entry) | Record::ApiAccess(entry) | Record::WebhookDelivery(entry) => entry.sid = sid,
     }
     Ok(record)
 }
@@ -154,11 +155,7 @@ fn build_message<S: SidMaker>(draft: &mut Draft<'_>, cx: &mut Context<S>) -> Res
 fn derive_sid<S: SidMaker>(record: &Record, cx: &mut Context<S>) -> Sid {
     let mut source = std::mem::take(&mut cx.scratch);
     source.clear();
-    let source_id = match record {
-        Record::Call(call) => &call.source_id,
-        Record::Message(message) => &message.source_id,
-    };
-    match source_id {
+    match record.source_id() {
         Some(id) => {
             source.push_str("id\u{1f}");
             source.push_str(record.class().as_str());

@@ -1,7 +1,7 @@
 //! Records as columns. What follows from another column is kept as the difference to it, so that it costs nothing when
 //! it follows as expected; a column without any value is left out.
 
-use callvault_core::record::{Call, CallStatus, Direction, Message, MessageStatus};
+use callvault_core::record::{Call, CallStatus, Direction, Entry, Message, MessageStatus};
 use callvault_core::{Number, Sid, TimeUs, record::Record, time::SECOND_US};
 
 /// How a column's values are written.
@@ -185,6 +185,7 @@ pub(super) fn columns_of(records: &[Record]) -> Vec<Column> {
         match record {
             Record::Call(call) => table.call(call),
             Record::Message(message) => table.message(message),
+            Record::Activity(entry) | Record::ApiAccess(entry) | Record::WebhookDelivery(entry) => table.entry(entry),
         }
     }
     table.finish()
@@ -236,6 +237,20 @@ impl Table {
         self.extra.text(message.extra.as_deref());
     }
 
+    fn entry(&mut self, entry: &Entry) {
+        self.moment(entry.at, entry.sid);
+        self.source_text.text(Some(&entry.name));
+        put_number(&mut self.from, &mut self.from_text, &entry.subject);
+        self.extra.text(entry.detail.as_deref());
+    }
+
+    fn moment(&mut self, at: TimeUs, sid: Sid) {
+        self.at.int(Some(at.0));
+        let own_ms = expected_sid_ms(at);
+        self.sid_ms.int(non_zero((sid.at_ms().0 / 1000).wrapping_sub(own_ms)));
+        self.sid_tail.fixed(sid.0.get(6..));
+    }
+
     fn head(
         &mut self,
         at: TimeUs,
@@ -245,10 +260,7 @@ impl Table {
         from: &Number,
         to: &Number,
     ) {
-        self.at.int(Some(at.0));
-        let own_ms = expected_sid_ms(at);
-        self.sid_ms.int(non_zero((sid.at_ms().0 / 1000).wrapping_sub(own_ms)));
-        self.sid_tail.fixed(sid.0.get(6..));
+        self.moment(at, sid);
         let source = source_id.map(SourceId::parse);
         let (mut stamp, mut uuid, mut text) = (None, None, None);
         match &source {

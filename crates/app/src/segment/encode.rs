@@ -38,7 +38,7 @@ pub struct Encoded {
 /// every segment: bytes and locator open under this id alone. `hash_of` is called once for each distinct number.
 ///
 /// # Errors
-/// [`SegmentError::Unfit`] when the records are none, too many, unsorted, or not all calls or all messages;
+/// [`SegmentError::Unfit`] when the records are none, too many, unsorted, or not all of one class;
 /// [`SegmentError::Write`] and [`SegmentError::Seal`].
 pub fn encode(records: &[Record], key: &SecretKey, segment_id: [u8; 16], hash_of: HashOf<'_>) -> Result<Encoded> {
     let kind = if records.len() < PARQUET_FROM_ROWS {
@@ -61,7 +61,7 @@ pub(super) fn encode_as(
         return Err(SegmentError::Unfit("there are none"));
     };
     let class = first.class();
-    if !matches!(class, Class::Call | Class::Message) || records.iter().any(|record| record.class() != class) {
+    if class_code(class).is_none() || records.iter().any(|record| record.class() != class) {
         return Err(SegmentError::Unfit("they are not of one class"));
     }
     if !records.is_sorted_by_key(|record| (record.at(), record.sid())) {
@@ -84,11 +84,15 @@ pub(super) fn encode_as(
     })
 }
 
-/// The number a class has in the formats.
-pub(super) const fn class_code(class: Class) -> u8 {
+/// The number a class has in the formats; classes that have no segments have none.
+pub(super) const fn class_code(class: Class) -> Option<u8> {
     match class {
-        Class::Message => 2,
-        _ => 1,
+        Class::Call => Some(1),
+        Class::Message => Some(2),
+        Class::Activity => Some(3),
+        Class::ApiAccess => Some(4),
+        Class::WebhookDelivery => Some(5),
+        Class::Recording | Class::CampaignReport | Class::Contact => None,
     }
 }
 
@@ -97,6 +101,9 @@ pub(super) const fn class_from(code: u8) -> Option<Class> {
     match code {
         1 => Some(Class::Call),
         2 => Some(Class::Message),
+        3 => Some(Class::Activity),
+        4 => Some(Class::ApiAccess),
+        5 => Some(Class::WebhookDelivery),
         _ => None,
     }
 }

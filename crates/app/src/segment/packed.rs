@@ -40,7 +40,7 @@ pub(super) fn seal(
         return Err(SegmentError::Unfit("there are too many to pack"));
     }
     let mut plain = Vec::with_capacity(rows * 48);
-    plain.push(class_code(class));
+    plain.push(class_code(class).unwrap_or(0));
     put(&mut plain, rows as u64);
     put(&mut plain, columns.len() as u64);
     for column in columns {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, Int64Array, StringArray};
-use callvault_core::record::{Call, CallStatus, Direction, Message, MessageStatus, Record};
+use callvault_core::record::{Call, CallStatus, Direction, Entry, Message, MessageStatus, Record};
 use callvault_core::{Class, Number, Sid, TimeUs, time::SECOND_US};
 use compact_str::{CompactString, format_compact};
 
@@ -283,6 +283,22 @@ pub(super) fn push_records(
                     dlt_template_id: template.view().compact(row),
                     extra: extra.boxed(row),
                 }));
+            }
+        }
+        Class::Activity | Class::ApiAccess | Class::WebhookDelivery => {
+            for row in 0..batch.rows {
+                let at = TimeUs(at.get(row).ok_or(MISSING)?);
+                if !keep(at) {
+                    continue;
+                }
+                let entry = Entry {
+                    sid: sid(at, sid_ms.get(row), sid_tail.get(row).ok_or(MISSING)?)?,
+                    at,
+                    name: source_text.compact(row).ok_or(MISSING)?,
+                    subject: number(from, from_text, row),
+                    detail: extra.boxed(row),
+                };
+                out.push(Record::of_log(class, entry).ok_or(RANGE)?);
             }
         }
         _ => return Err(SegmentError::Damaged("its class has no segments")),

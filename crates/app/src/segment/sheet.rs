@@ -116,7 +116,7 @@ fn schema(columns: &[Column], rows: usize) -> Result<TypePtr> {
 
 /// Class, rows, and the time of each page's first row and of the last row.
 fn fence_entry(class: Class, rows: usize, columns: &[Column]) -> Vec<u8> {
-    let mut out = vec![class_code(class)];
+    let mut out = vec![class_code(class).unwrap_or(0)];
     put(&mut out, rows as u64);
     if let Some(Values::Ints(at)) = columns
         .iter()

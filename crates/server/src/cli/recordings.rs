@@ -220,7 +220,7 @@ async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Resu
             .source_id
             .as_ref()
             .is_some_and(|id| wanted.contains_key(id.as_str())),
-        Record::Message(_) => false,
+        _ => false,
     };
     let mut query = Query {
         from: Some(first.plus_days(-AROUND_DAYS)),

@@ -33,6 +33,7 @@ impl Asked {
                 message.direction,
                 self.message_status.is_none_or(|status| status == message.status),
             ),
+            Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) => return true,
         };
         status_fits && self.direction.is_none_or(|wanted| wanted == direction)
     }
