@@ -204,6 +204,17 @@ impl Vault {
 }
 
 impl Account {
+    /// What the account's local time is ahead of UTC, in seconds. The platform's compatible API writes local times: India
+    /// and Singapore have one each, without daylight saving; elsewhere it is UTC.
+    #[must_use]
+    pub fn utc_offset_s(&self) -> i64 {
+        match self.country.as_ref() {
+            "IN" => 19_800,
+            "SG" => 28_800,
+            _ => 0,
+        }
+    }
+
     /// Whether a record's moment is one this account may still put in.
     ///
     /// # Errors

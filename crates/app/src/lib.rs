@@ -19,6 +19,7 @@ pub mod hold;
 pub mod import;
 pub mod ingest;
 pub mod keys;
+pub mod line;
 mod partition;
 pub mod publish;
 pub mod read;

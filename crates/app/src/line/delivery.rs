@@ -1,0 +1,218 @@
+//! Deliveries: the ladder of attempts, what is told of calls and messages, and the log of it.
+
+use callvault_core::{
+    TimeUs,
+    record::{Call, Entry, Message, Record},
+    time::SECOND_US,
+};
+use callvault_store::rows::{JobRow, JobState};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{CallOrder, Letter, Line, MessageOrder, Payload, StatusCallback, lane_of};
+use crate::{error::Result, vault::Account};
+
+/// When a delivery that failed is tried again, counted from the attempt before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ladder {
+    /// Status callbacks: after 5 and 15 minutes (the platform's documentation, "Webhooks").
+    Callback,
+}
+
+impl Ladder {
+    const fn pauses_s(self) -> &'static [i64] {
+        match self {
+            Self::Callback => &[300, 900],
+        }
+    }
+}
+
+/// A delivery under way.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Delivery {
+    pub letter: Letter,
+    pub ladder: Ladder,
+    /// What it is about, for the log.
+    pub event: String,
+}
+
+impl Line {
+    /// Makes one attempt. The job that comes back says what is next.
+    pub(super) async fn deliver(&self, account: &Account, delivery: Delivery, mut job: JobRow) -> Result<JobRow> {
+        let posted = self.courier.post(&delivery.letter).await;
+        let now = self.vault.now();
+        let tried = usize::try_from(job.attempts.max(1)).unwrap_or(usize::MAX);
+        let pause_s = delivery.ladder.pauses_s().get(tried - 1);
+        let (outcome, text) = match (&posted, pause_s) {
+            (Ok(status), _) => ("delivered", status.to_string()),
+            (Err(error), Some(_)) => ("failed", error.to_string()),
+            (Err(error), None) => ("given_up", error.to_string()),
+        };
+        self.log_delivery(account, &delivery, &job.id, now, (tried, outcome, &text))
+            .await?;
+        match (posted, pause_s) {
+            (Err(_), Some(pause_s)) => job.run_at = now.plus_seconds(*pause_s),
+            (posted, _) => {
+                job.state = if posted.is_ok() {
+                    JobState::Done
+                } else {
+                    JobState::Failed
+                };
+                job.error = posted.err().map(|error| error.to_string());
+                job.body = Vec::new();
+            }
+        }
+        Ok(job)
+    }
+
+    async fn log_delivery(
+        &self,
+        account: &Account,
+        delivery: &Delivery,
+        id: &str,
+        now: TimeUs,
+        (attempt, outcome, answer): (usize, &str, &str),
+    ) -> Result<()> {
+        let detail = json!({
+            "id": id, "url": delivery.letter.url, "attempt": attempt, "outcome": outcome, "answer": answer,
+        });
+        let entry = Entry {
+            sid: Account::fresh_sid(now)?,
+            at: now,
+            name: delivery.event.as_str().into(),
+            subject: callvault_core::Number::default(),
+            detail: Some(detail.to_string().into_boxed_str()),
+        };
+        self.vault
+            .ingest_into(account, &[Record::WebhookDelivery(entry)])
+            .await?;
+        Ok(())
+    }
+
+    async fn post_later(&self, account: &Account, id: String, event: &str, letter: Letter) -> Result<()> {
+        let kind = lane_of(&account.sid, &letter.url);
+        let delivery = Delivery {
+            letter,
+            ladder: Ladder::Callback,
+            event: event.to_owned(),
+        };
+        self.enqueue(account, kind, &id, self.vault.now(), &delivery).await
+    }
+
+    /// Tells of a call's answer or end, if somebody asked to be told.
+    pub(super) async fn tell_of_call(
+        &self,
+        account: &Account,
+        order: &CallOrder,
+        call: &Call,
+        terminal: bool,
+    ) -> Result<()> {
+        let Some(callback) = order.callback.as_ref().filter(|callback| terminal || callback.answered) else {
+            return Ok(());
+        };
+        let event = if terminal { "terminal" } else { "answered" };
+        let time = |at: Option<TimeUs>| at.map(|at| self.local_time(account, at)).unwrap_or_default();
+        let now = time(Some(self.vault.now()));
+        let mut fields = vec![
+            ("CallSid", call.sid.to_string()),
+            ("DateUpdated", now),
+            ("Status", call.status.as_str().to_owned()),
+            ("RecordingUrl", String::new()),
+        ];
+        if callback.long {
+            let legs = json!([{ "OnCallDuration": call.talk_s, "Status": call.status.as_str() }]);
+            fields.extend([
+                ("EventType", event.to_owned()),
+                ("DateCreated", time(Some(call.at))),
+                ("To", call.to.as_str().to_owned()),
+                ("From", call.from.as_str().to_owned()),
+                ("PhoneNumberSid", call.exophone.as_str().to_owned()),
+                ("StartTime", time(Some(call.at))),
+                ("EndTime", time(call.ended_at)),
+                ("ConversationDuration", call.talk_s.to_string()),
+                ("Direction", call.direction.as_str().to_owned()),
+                ("CustomField", order.custom_field.clone().unwrap_or_default()),
+                ("Legs", legs.to_string()),
+            ]);
+        }
+        let letter = letter_of(callback, fields);
+        let id = format!("callback:{}:{event}", call.sid);
+        self.post_later(account, id, &format!("call.{event}"), letter).await
+    }
+
+    /// Tells of a message's end, if somebody asked to be told.
+    pub(super) async fn tell_of_message(
+        &self,
+        account: &Account,
+        order: &MessageOrder,
+        message: &Message,
+    ) -> Result<()> {
+        let Some(callback) = &order.callback else { return Ok(()) };
+        let time = |at: TimeUs| self.local_time(account, at);
+        let fields = vec![
+            ("SmsSid", message.sid.to_string()),
+            ("To", message.to.as_str().to_owned()),
+            ("From", message.from.as_str().to_owned()),
+            ("Status", message.status.as_str().to_owned()),
+            ("ExoStatusCode", message.status_code.unwrap_or_default().to_string()),
+            ("DateUpdated", time(self.vault.now())),
+            ("DateSent", message.sent_at.map(time).unwrap_or_default()),
+            ("CustomField", order.custom_field.clone().unwrap_or_default()),
+        ];
+        let id = format!("callback:{}:terminal", message.sid);
+        self.post_later(account, id, "message.terminal", letter_of(callback, fields))
+            .await
+    }
+
+    /// A moment as the platform writes it: the account's local time, without a zone.
+    #[must_use]
+    pub fn local_time(&self, account: &Account, at: TimeUs) -> String {
+        let shifted = TimeUs(at.0.saturating_add(account.utc_offset_s() * SECOND_US)).to_string();
+        let text: String = shifted.chars().take(19).collect();
+        text.replace('T', " ")
+    }
+}
+
+fn letter_of(callback: &StatusCallback, fields: Vec<(&'static str, String)>) -> Letter {
+    let payload = if callback.json {
+        let object: serde_json::Map<String, serde_json::Value> = fields
+            .into_iter()
+            .map(|(name, value)| {
+                let value = match name {
+                    "Legs" => serde_json::from_str(&value).unwrap_or_default(),
+                    _ => value.into(),
+                };
+                (name.to_owned(), value)
+            })
+            .collect();
+        Payload::Json(serde_json::Value::Object(object).to_string())
+    } else {
+        Payload::Form(
+            fields
+                .into_iter()
+                .flat_map(|(name, value)| match name {
+                    "Legs" => flatten_legs(&value),
+                    _ => vec![(name.to_owned(), value)],
+                })
+                .collect(),
+        )
+    };
+    Letter {
+        url: callback.url.clone(),
+        payload,
+        headers: Vec::new(),
+    }
+}
+
+/// A form has no lists: `Legs[0][Status]`.
+fn flatten_legs(json: &str) -> Vec<(String, String)> {
+    let legs: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(json).unwrap_or_default();
+    let mut fields = Vec::new();
+    for (number, leg) in legs.into_iter().enumerate() {
+        for (name, value) in leg {
+            let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            fields.push((format!("Legs[{number}][{name}]"), value));
+        }
+    }
+    fields
+}
