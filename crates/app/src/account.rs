@@ -129,20 +129,29 @@ impl Vault {
     }
 
     /// Finds who a token belongs to; nothing when key or secret are wrong or the token is revoked. The secret is
-    /// compared by hash, in constant time.
+    /// compared by hash, in constant time. The account's SID may stand for the key, as old clients of the platform have
+    /// it.
     ///
     /// # Errors
     /// Those of the catalog.
     pub async fn find_caller(&self, token_key: &str, secret: &str) -> Result<Option<Caller>> {
         let hash = sha256(&[secret.as_bytes()]);
-        let Some(row) = self.catalog.find_token(token_key).await? else {
-            return Ok(None);
+        let rows = match (
+            self.catalog.find_token(token_key).await?,
+            token_key.parse::<AccountSid>(),
+        ) {
+            (Some(row), _) => vec![row],
+            (None, Ok(account)) => self.catalog.list_tokens(&account).await?,
+            (None, Err(_)) => Vec::new(),
         };
-        let same = callvault_seal::digest::is_equal(&row.hash, &hash);
-        let role = Role::from_name(&row.role);
-        Ok(role.filter(|_| same && row.revoked_at.is_none()).map(|role| Caller {
-            account: row.account,
-            role,
+        let fits = |row: &TokenRow| callvault_seal::digest::is_equal(&row.hash, &hash) && row.revoked_at.is_none();
+        let row = rows.into_iter().find(fits);
+        Ok(row.and_then(|row| {
+            let role = Role::from_name(&row.role)?;
+            Some(Caller {
+                account: row.account,
+                role,
+            })
         }))
     }
 

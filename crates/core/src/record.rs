@@ -87,6 +87,14 @@ macro_rules! names {
     };
 }
 
+impl CallStatus {
+    /// Whether nothing more happens to the call.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Ringing | Self::InProgress)
+    }
+}
+
 names!(Direction { Inbound = "inbound", OutboundDial = "outbound-dial", OutboundApi = "outbound-api" });
 names!(CallStatus {
     Queued = "queued", Ringing = "ringing", InProgress = "in-progress", Completed = "completed", Failed = "failed",

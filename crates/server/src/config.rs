@@ -30,7 +30,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use callvault_app::assembly::{RegionConfig, Secrets};
+use callvault_app::{
+    assembly::{RegionConfig, Secrets},
+    core::record::{CallStatus, MessageStatus},
+    line::Loopback,
+};
 use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
@@ -71,6 +75,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Whether `GET /metrics` is served.
     pub metrics: bool,
+    /// What calls and messages are handed to.
+    pub carrier: Loopback,
+    /// Whether callbacks may go to addresses of private networks.
+    pub private_targets: bool,
     /// Regions, in order of name.
     pub regions: Vec<Region>,
 }
@@ -106,7 +114,51 @@ struct ConfigFile {
     #[serde(default)]
     metrics: bool,
     #[serde(default)]
+    private_targets: bool,
+    #[serde(default)]
+    carrier: CarrierFile,
+    #[serde(default)]
     regions: BTreeMap<String, RegionFile>,
+}
+
+/// The loopback carrier's answers.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct CarrierFile {
+    call: Option<String>,
+    ring_s: Option<u32>,
+    talk_s: Option<u32>,
+    message: Option<String>,
+}
+
+impl CarrierFile {
+    fn resolve(self) -> Result<Loopback, ConfigError> {
+        let usual = Loopback::default();
+        let call = self.call.map(|text| {
+            let status = CallStatus::from_name(&text).filter(|status| status.is_over());
+            status.ok_or_else(|| {
+                value(
+                    "carrier.call",
+                    "expected completed, failed, busy, no-answer or canceled",
+                )
+            })
+        });
+        let message = self.message.map(|text| {
+            let status = MessageStatus::from_name(&text);
+            status.ok_or_else(|| {
+                value(
+                    "carrier.message",
+                    "expected a status of a message, such as sent or failed",
+                )
+            })
+        });
+        Ok(Loopback {
+            call: call.transpose()?.unwrap_or(usual.call),
+            ring_s: self.ring_s.unwrap_or(usual.ring_s),
+            talk_s: self.talk_s.unwrap_or(usual.talk_s),
+            message: message.transpose()?.unwrap_or(usual.message),
+        })
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -177,6 +229,8 @@ impl Config {
         Ok(Self {
             data_dir,
             metrics: parsed.metrics,
+            carrier: parsed.carrier.resolve()?,
+            private_targets: parsed.private_targets,
             regions,
         })
     }

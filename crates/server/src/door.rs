@@ -11,12 +11,13 @@ use callvault_app::{
     Vault,
     account::Role,
     core::{AccountSid, Reader},
+    line::Line,
 };
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    api::layers::FullPath,
+    api::{layers::FullPath, platform::limits::Limits},
     batch::Batcher,
     directory::Directory,
     metrics::Metrics,
@@ -31,6 +32,12 @@ pub struct Door {
     pub directory: Arc<Directory>,
     /// The doors of all regions, by region.
     pub doors: Arc<BTreeMap<String, Url>>,
+    /// Calls, messages and what is told of them.
+    pub line: Line,
+    /// Wakes whoever works on the line.
+    pub work_waits: tokio::sync::Notify,
+    /// Requests of this minute.
+    pub limits: Limits,
     /// Takes single records in.
     pub batcher: Batcher,
     /// Counts.
@@ -102,6 +109,13 @@ impl FromRequestParts<Arc<Door>> for Caller {
 }
 
 impl Door {
+    /// The address of this door, without a slash behind it.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        let url = self.doors.get(self.vault.region()).map_or("", Url::as_str);
+        url.trim_end_matches('/').to_owned()
+    }
+
     fn check_region(&self, account: &AccountSid, parts: &Parts) -> Answer<()> {
         let region = self.directory.find(account).map_err(|error| {
             tracing::error!(%error, "directory unreadable");

@@ -58,6 +58,12 @@ impl Problem {
         self
     }
 
+    /// The header that goes with it beside its body's own.
+    #[must_use]
+    pub fn own_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.header.as_deref().cloned()
+    }
+
     fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         self.header = HeaderValue::from_str(value).ok().map(|value| Box::new((name, value)));
         self

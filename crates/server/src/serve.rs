@@ -6,9 +6,12 @@ use axum::{Router, body::Body};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use tower::{Layer, util::MapRequestLayer};
 
+use callvault_app::line::Line;
+
 use crate::{
-    api::{self, layers::lower_path},
+    api::{self, layers::lower_path, platform::limits::Limits},
     batch::Batcher,
+    courier::HttpCourier,
     door::Door,
     metrics::Metrics,
     site::{Site, SiteError},
@@ -32,6 +35,9 @@ pub enum ServeError {
     /// No certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No client for callbacks.
+    #[error("callbacks: {0}")]
+    Courier(#[from] reqwest::Error),
     /// The address is taken, or not this machine's.
     #[error("{address}: {source}")]
     Listen {
@@ -81,8 +87,16 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
     for (region, here) in site.regions_here() {
         let vault = site.open_vault(&region.name).await?;
         let identity = tls::open_identity(region, here)?;
+        let line = Line::new(
+            Arc::clone(&vault),
+            Arc::new(site.config.carrier),
+            Arc::new(HttpCourier::new(site.config.private_targets)?),
+        );
         let door = Arc::new(Door {
             vault: Arc::clone(&vault),
+            line,
+            work_waits: tokio::sync::Notify::new(),
+            limits: Limits::default(),
             directory: Arc::clone(&site.directory),
             doors: Arc::clone(&places),
             batcher: Batcher::start(Arc::clone(&vault)),
@@ -119,7 +133,8 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         });
         if works {
             let (vault, door) = (Arc::clone(&vault), Arc::clone(&door));
-            // The loop ends with the process; every step of it is a transaction.
+            // The loops end with the process; every step of them is a transaction.
+            tasks.spawn(work::run_line(Arc::clone(&door)));
             tasks.spawn(async move { work::run(vault, Some(door)).await });
         }
         doors.push(OpenDoor {

@@ -30,6 +30,24 @@ pub async fn run(vault: Arc<Vault>, door: Option<Arc<Door>>) {
     }
 }
 
+/// How long the line waits when nobody wakes it: other processes take orders too.
+const LINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Works on a region's line until the task is dropped.
+pub async fn run_line(door: Arc<Door>) {
+    loop {
+        let report = door.line.work().await;
+        for failure in &report.failures {
+            let region = door.vault.region();
+            tracing::error!(region, failure, "work on the line failed and will be tried again");
+        }
+        tokio::select! {
+            () = door.work_waits.notified() => {}
+            () = clock::wait(LINE_PAUSE) => {}
+        }
+    }
+}
+
 /// Logs what a tick did, if it did something.
 pub fn note(vault: &Vault, report: &TickReport) {
     let region = vault.region();

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+#[path = "api/platform.rs"]
+mod platform;
 #[path = "api/refusals.rs"]
 mod refusals;
 
@@ -140,19 +142,19 @@ async fn a_call_goes_in_once_and_comes_out() {
     let world = world().await;
     let sid = world.call(1).await;
     assert_eq!(world.call(1).await, sid, "the same record is stored once");
-    let (status, answer) = world.get(&format!("/v1/Accounts/ACME/Calls/{sid}")).await;
+    let (status, answer) = world.get(&format!("/v1/Accounts/ACME/Records/Calls/{sid}")).await;
     assert_eq!(
         (status, answer["from"].as_str()),
         (StatusCode::OK, Some(CALLER)),
         "{answer}"
     );
     let (_, page) = world
-        .get("/v1/accounts/acme/calls?number=9900011111&status=completed&direction=inbound")
+        .get("/v1/accounts/acme/records/calls?number=9900011111&status=completed&direction=inbound")
         .await;
     assert_eq!(page["calls"].as_array().map(Vec::len), Some(1), "{page}");
-    let (_, page) = world.get("/v1/accounts/acme/calls?status=busy").await;
+    let (_, page) = world.get("/v1/accounts/acme/records/calls?status=busy").await;
     assert_eq!(page["calls"].as_array().map(Vec::len), Some(0), "{page}");
-    let (status, _) = world.get("/v1/accounts/acme/messages").await;
+    let (status, _) = world.get("/v1/accounts/acme/records/messages").await;
     assert_eq!(status, StatusCode::OK);
     world.serving.close().await;
 }
@@ -167,7 +169,7 @@ async fn a_cursor_is_stable_while_records_come_in() {
     let (mut seen, mut after) = (Vec::new(), String::new());
     for n in 1.. {
         let (_, page) = world
-            .get(&format!("/v1/accounts/acme/calls?limit=2&after={after}"))
+            .get(&format!("/v1/accounts/acme/records/calls?limit=2&after={after}"))
             .await;
         seen.extend(
             page["calls"]
@@ -225,17 +227,19 @@ async fn nobody_and_another_tenant_get_nothing() {
 async fn the_wrong_door_names_the_right_one() {
     let world = world().await;
     let get = |key: String, secret: String| {
-        let request = world.client.get(world.url("/v1/accounts/lion/calls"));
+        let request = world.client.get(world.url("/v1/accounts/lion/records/calls"));
         request.basic_auth(key, Some(secret)).send()
     };
     // Who shows nothing, or what is no token, does not learn where an account lives.
-    let (status, answer) = world.send(Method::GET, "/v1/accounts/lion/calls", None, None).await;
+    let (status, answer) = world
+        .send(Method::GET, "/v1/accounts/lion/records/calls", None, None)
+        .await;
     assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
     let response = get("a".to_owned(), "b".to_owned()).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     // Neither does another account of this region.
     let (status, answer) = world
-        .send(Method::GET, "/v1/accounts/lion/calls", Some(&world.other), None)
+        .send(Method::GET, "/v1/accounts/lion/records/calls", Some(&world.other), None)
         .await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
     // A token of that region is not known here; its holder is sent to where it is.
@@ -248,7 +252,7 @@ async fn the_wrong_door_names_the_right_one() {
     assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);
     assert_eq!(
         response.headers()["location"],
-        "https://vault.example.sg/v1/accounts/lion/calls"
+        "https://vault.example.sg/v1/accounts/lion/records/calls"
     );
     world.serving.close().await;
 }
@@ -288,14 +292,14 @@ async fn bad_input_names_the_field_and_changes_nothing() {
         ("colour=red", "colour"),
         ("status=x", "status"),
     ] {
-        let (status, answer) = world.get(&format!("/v1/accounts/acme/calls?{query}")).await;
+        let (status, answer) = world.get(&format!("/v1/accounts/acme/records/calls?{query}")).await;
         assert_eq!(
             (status, answer["field"].as_str()),
             (StatusCode::UNPROCESSABLE_ENTITY, Some(field)),
             "{query} {answer}"
         );
     }
-    let (_, page) = world.get("/v1/accounts/acme/calls").await;
+    let (_, page) = world.get("/v1/accounts/acme/records/calls").await;
     assert_eq!(page["calls"].as_array().map(Vec::len), Some(0));
     world.serving.close().await;
 }
@@ -467,7 +471,7 @@ async fn retention_holds_and_forecast_answer() {
         .clock
         .advance_to(TimeUs::parse("2027-11-23T11:55:00Z").expect("a time"));
     assert_eq!(
-        world.get(&format!("/v1/accounts/acme/calls/{call}")).await.0,
+        world.get(&format!("/v1/accounts/acme/records/calls/{call}")).await.0,
         StatusCode::NOT_FOUND
     );
     drop(world.site);

@@ -284,6 +284,8 @@ pub trait Log: Send + Sync + 'static {
 pub trait Jobs: Send + Sync + 'static {
     /// Adds a job unless one of this id exists. Returns the one that is there.
     async fn enqueue(&self, job: &JobRow) -> Result<JobRow>;
+    /// Adds jobs, all or none; one whose id exists is left as it is.
+    async fn enqueue_all(&self, jobs: &[JobRow]) -> Result<()>;
     /// Leases the job of these kinds that is due longest: open, `run_at <= now`, and not leased or its lease ended.
     async fn lease(&self, kinds: &[&str], worker: &str, now: TimeUs, until: TimeUs) -> Result<Option<JobRow>>;
     /// Leases one job by id if it is free; nothing otherwise.

@@ -91,22 +91,26 @@ impl Line {
     /// # Errors
     /// Those of the catalog.
     pub async fn order_call(&self, account: &Account, order: CallOrder) -> Result<Call> {
-        let running = Running { order, outcome: None };
+        let running: Running<_, CallOutcome> = Running { order, outcome: None };
         let (sid, at) = (running.order.sid, running.order.at);
         self.enqueue(account, CALL, &job_id(CALL, sid), at, &running).await?;
         Ok(running.call(at))
     }
 
-    /// Accepts a message, as [`Line::order_call`] a call.
+    /// Accepts messages, all or none, as [`Line::order_call`] a call.
     ///
     /// # Errors
     /// Those of the catalog.
-    pub async fn order_message(&self, account: &Account, order: MessageOrder) -> Result<Message> {
-        let running = Running { order, outcome: None };
-        let (sid, at) = (running.order.sid, running.order.at);
-        self.enqueue(account, MESSAGE, &job_id(MESSAGE, sid), at, &running)
-            .await?;
-        Ok(running.message())
+    pub async fn order_messages(&self, account: &Account, orders: Vec<MessageOrder>) -> Result<Vec<Message>> {
+        let (mut jobs, mut messages) = (Vec::with_capacity(orders.len()), Vec::with_capacity(orders.len()));
+        for order in orders {
+            let running: Running<_, MessageOutcome> = Running { order, outcome: None };
+            let (id, at) = (job_id(MESSAGE, running.order.sid), running.order.at);
+            jobs.push(self.job(account, MESSAGE, &id, at, &running)?);
+            messages.push(running.message());
+        }
+        self.vault.catalog.enqueue_all(&jobs).await?;
+        Ok(messages)
     }
 
     /// A call, whether it is going on or over.
@@ -114,7 +118,10 @@ impl Line {
     /// # Errors
     /// [`VaultError::NotFound`] when there is none, or this reader may not see it.
     pub async fn get_call(&self, account: &Account, sid: Sid, reader: Reader) -> Result<Call> {
-        if let Some(running) = self.find_running::<Running<_, _>>(account, &job_id(CALL, sid)).await? {
+        if let Some(running) = self
+            .find_running::<Running<CallOrder, CallOutcome>>(account, &job_id(CALL, sid))
+            .await?
+        {
             return Ok(running.call(self.vault.now()));
         }
         match self.vault.get_record(&account.sid, Class::Call, sid, reader).await? {
@@ -129,7 +136,7 @@ impl Line {
     /// [`VaultError::NotFound`] when there is none, or this reader may not see it.
     pub async fn get_message(&self, account: &Account, sid: Sid, reader: Reader) -> Result<Message> {
         if let Some(running) = self
-            .find_running::<Running<_, _>>(account, &job_id(MESSAGE, sid))
+            .find_running::<Running<MessageOrder, MessageOutcome>>(account, &job_id(MESSAGE, sid))
             .await?
         {
             return Ok(running.message());
@@ -148,7 +155,12 @@ impl Line {
         run_at: TimeUs,
         body: &impl Serialize,
     ) -> Result<()> {
-        let job = JobRow {
+        let job = self.job(account, kind, id, run_at, body)?;
+        Ok(self.vault.catalog.enqueue_all(&[job]).await?)
+    }
+
+    fn job(&self, account: &Account, kind: &str, id: &str, run_at: TimeUs, body: &impl Serialize) -> Result<JobRow> {
+        Ok(JobRow {
             id: id.to_owned(),
             account: Some(account.sid.clone()),
             kind: kind.to_owned(),
@@ -160,9 +172,7 @@ impl Line {
             state: JobState::Open,
             error: None,
             created_at: self.vault.now(),
-        };
-        self.vault.catalog.enqueue(&job).await?;
-        Ok(())
+        })
     }
 
     async fn find_running<T: DeserializeOwned>(&self, account: &Account, id: &str) -> Result<Option<T>> {

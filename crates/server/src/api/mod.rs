@@ -8,6 +8,7 @@ pub mod layers;
 pub mod log;
 pub mod messages;
 pub mod params;
+pub mod platform;
 pub mod recordings;
 pub mod records;
 pub mod retention;
@@ -52,6 +53,8 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         holds::list::list, holds::create::create, holds::lift::lift,
         deletions::list::list, deletions::certificate::certificate,
         log::checkpoint::checkpoint, log::tile::tile, log::key::key,
+        platform::connect::connect, platform::call::get, platform::calls::list,
+        platform::sms::send, platform::sms::bulk_send, platform::sms::get,
         status::health::health, status::ready::ready, status::metrics::metrics, status::openapi::openapi,
     ),
     components(schemas(Problem)),
@@ -75,14 +78,15 @@ impl Modify for TokenScheme {
 /// Every route of a region's door.
 pub fn router(door: Arc<Door>) -> Router {
     let account = Router::new()
+        .merge(platform::router())
         .route(
             "/records",
             post(records::create::create).layer(DefaultBodyLimit::max(MAX_JSON_BYTES)),
         )
-        .route("/calls", get(calls::list::list))
-        .route("/calls/{sid}", get(calls::get::get))
-        .route("/messages", get(messages::list::list))
-        .route("/messages/{sid}", get(messages::get::get))
+        .route("/records/calls", get(calls::list::list))
+        .route("/records/calls/{sid}", get(calls::get::get))
+        .route("/records/messages", get(messages::list::list))
+        .route("/records/messages/{sid}", get(messages::get::get))
         .route("/recordings", get(recordings::list::list))
         .route("/recordings/{sid}", get(recordings::get::get))
         .route("/recordings/{sid}", delete(recordings::delete::delete))

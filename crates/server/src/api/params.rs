@@ -264,7 +264,11 @@ pub fn show_cursor(cursor: Cursor) -> String {
     format!("{:016x}{}", cursor.at.0, cursor.sid)
 }
 
-fn parse_cursor(text: &str) -> Answer<Cursor> {
+/// A cursor from a client.
+///
+/// # Errors
+/// 422.
+pub fn parse_cursor(text: &str) -> Answer<Cursor> {
     let bad = || Problem::invalid("after", "Not a cursor of this listing; take it from `next_after`.");
     let (at, sid) = text.split_at_checked(16).ok_or_else(bad)?;
     let at = i64::from_str_radix(at, 16).map_err(|_| bad())?;

@@ -159,7 +159,7 @@ pub(super) async fn show_doors(stage: &Stage, serving: &Serving, out: &Output) -
         }));
         let base = format!("https://{}/v1/accounts/{account}", door.address);
         out.say(&format!(
-            "  {account} in region {region}\n    {curl} '{base}/calls?limit=3'\n    {curl} '{base}/forecast'\n    {curl} '{base}/deletions?limit=3'"
+            "  {account} in region {region}\n    {curl} '{base}/records/calls?limit=3'\n    {curl} '{base}/forecast'\n    {curl} '{base}/deletions?limit=3'"
         ))?;
     }
     out.say(&format!(

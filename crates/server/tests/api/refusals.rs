@@ -119,7 +119,7 @@ async fn another_record_of_the_same_id_is_refused() {
             "{answer}"
         );
     }
-    let (_, page) = world.get("/v1/accounts/acme/calls").await;
+    let (_, page) = world.get("/v1/accounts/acme/records/calls").await;
     assert_eq!(page["calls"][0]["duration_s"], 60, "the first one stays: {page}");
     // A key that is said twice is refused, and the record beside it is stored.
     let good = call(now().plus_seconds(-120), 2).to_string();
@@ -349,7 +349,7 @@ async fn peers_that_stall_are_let_go() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.contains(code), "{said}: {answer}");
     }
-    let (status, listed) = world.get("/v1/accounts/acme/calls").await;
+    let (status, listed) = world.get("/v1/accounts/acme/records/calls").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         listed["calls"].as_array().map(Vec::len),

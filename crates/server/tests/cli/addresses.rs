@@ -17,7 +17,10 @@ fn check(place: &Place) {
     let running = place.start(&["serve"]);
     let client = Client::of(&running, 0);
     let page = client.get(
-        &format!("/v1/accounts/acme/calls?number=9900011111&from={}", noon().day()),
+        &format!(
+            "/v1/accounts/acme/records/calls?number=9900011111&from={}",
+            noon().day()
+        ),
         &token,
     );
     assert_eq!(page["calls"].as_array().map(Vec::len), Some(10), "{page}");

@@ -77,21 +77,21 @@ fn it_serves_https_to_token_holders_until_it_is_told_to_stop() {
     let running = place.start(&["serve"]);
     let client = Client::of(&running, 0);
     assert_eq!(running.first["doors"][0]["self_signed"], true);
-    let page = client.get("/v1/accounts/acme/calls?limit=3", &token);
+    let page = client.get("/v1/accounts/acme/records/calls?limit=3", &token);
     assert_eq!(page["calls"][0]["sid"], calls[9].as_str(), "{page}");
     // A day is a time for the API as it is for the command line.
     let day = noon().day().to_string();
     assert_eq!(
-        client.get(&format!("/v1/accounts/acme/calls?from={day}"), &token)["calls"]
+        client.get(&format!("/v1/accounts/acme/records/calls?from={day}"), &token)["calls"]
             .as_array()
             .map(Vec::len),
         Some(10)
     );
-    let (status, _) = client.send(Method::GET, "/v1/accounts/acme/calls", &Value::Null, None);
+    let (status, _) = client.send(Method::GET, "/v1/accounts/acme/records/calls", &Value::Null, None);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     // The command line works on the same folder meanwhile; a revoked token ends at once.
     place.json(&["tokens", "revoke", "acme", token["key"].as_str().expect("a key")]);
-    let (status, _) = client.send(Method::GET, "/v1/accounts/acme/calls", &token, None);
+    let (status, _) = client.send(Method::GET, "/v1/accounts/acme/records/calls", &token, None);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let ended = running.stop();
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -171,18 +171,19 @@ fn the_most_talkative_log_holds_nothing() {
         send("/holds", "application/json", TEXT.as_bytes().to_vec()),
         StatusCode::BAD_REQUEST
     );
-    client.get("/v1/accounts/acme/calls?number=9900011111", &token);
+    client.get("/v1/accounts/acme/records/calls?number=9900011111", &token);
     for path in [
-        "calls?number=+9199000888889x",
+        "records/calls?number=+9199000888889x",
+        "records/calls/9900011111",
         "calls/9900011111",
         "9900011111",
-        "calls?quillfeather=9900011111",
+        "records/calls?quillfeather=9900011111",
     ] {
         let (status, _) = client.send(Method::GET, &format!("/v1/accounts/acme/{path}"), &token, None);
         assert!(status.is_client_error(), "{path}");
     }
     let wrong = json!({"key": token["key"], "secret": WRONG});
-    let (status, _) = client.send(Method::GET, "/v1/accounts/acme/calls", &wrong, None);
+    let (status, _) = client.send(Method::GET, "/v1/accounts/acme/records/calls", &wrong, None);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let metrics = client.get("/metrics", &Value::Null);
     let metrics = metrics.as_str().expect("text").to_owned();

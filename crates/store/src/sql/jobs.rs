@@ -66,6 +66,13 @@ pub(super) async fn insert_job(conn: &mut Conn, job: &JobRow) -> Attempt<()> {
     Ok(())
 }
 
+async fn insert_jobs(conn: &mut Conn, jobs: &[JobRow]) -> Attempt<()> {
+    for job in jobs {
+        insert_job(conn, job).await?;
+    }
+    Ok(())
+}
+
 async fn enqueue(conn: &mut Conn, job: &JobRow) -> Attempt<JobRow> {
     insert_job(conn, job).await?;
     find_job(conn, &job.id)
@@ -194,6 +201,10 @@ impl Jobs for Backend {
 
     async fn renew(&self, job: &JobRow) -> Result<()> {
         transact!(self, |conn| renew(conn, job))
+    }
+
+    async fn enqueue_all(&self, jobs: &[JobRow]) -> Result<()> {
+        transact!(self, |conn| insert_jobs(conn, jobs))
     }
 
     async fn release(&self, job: &JobRow) -> Result<()> {

@@ -498,6 +498,12 @@ impl Jobs for FaultyCatalog {
         self.faults.around("catalog", "find_job", self.inner.find_job(id)).await
     }
 
+    async fn enqueue_all(&self, jobs: &[JobRow]) -> Result<()> {
+        self.faults
+            .around("catalog", "enqueue_all", self.inner.enqueue_all(jobs))
+            .await
+    }
+
     async fn list_jobs(&self, kind: &str, state: JobState, limit: u32) -> Result<Vec<JobRow>> {
         self.faults
             .around("catalog", "list_jobs", self.inner.list_jobs(kind, state, limit))

@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/calls/{sid}`.
+//! `GET /v1/accounts/{account}/records/calls/{sid}`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// One call
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/calls/{sid}", tag = "calls", operation_id = "get_call",
+    get, path = "/v1/accounts/{account}/records/calls/{sid}", tag = "calls", operation_id = "get_call",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("sid" = String, Path, description = "SID of the call"),

@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/calls`.
+//! `GET /v1/accounts/{account}/records/calls`.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
 /// Newest first. A page that continues after a cursor repeats nothing and skips nothing that was there, whatever is taken
 /// in meanwhile.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/calls", tag = "calls", operation_id = "list_calls",
+    get, path = "/v1/accounts/{account}/records/calls", tag = "calls", operation_id = "list_calls",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("from" = Option<String>, Query, description = "At or after, RFC 3339"),

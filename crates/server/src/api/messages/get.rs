@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/messages/{sid}`.
+//! `GET /v1/accounts/{account}/records/messages/{sid}`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// One message
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/messages/{sid}", tag = "messages", operation_id = "get_message",
+    get, path = "/v1/accounts/{account}/records/messages/{sid}", tag = "messages", operation_id = "get_message",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("sid" = String, Path, description = "SID of the message"),

@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/messages`.
+//! `GET /v1/accounts/{account}/records/messages`.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
 /// Newest first. A page that continues after a cursor repeats nothing and skips nothing that was there, whatever is taken
 /// in meanwhile.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/messages", tag = "messages", operation_id = "list_messages",
+    get, path = "/v1/accounts/{account}/records/messages", tag = "messages", operation_id = "list_messages",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("from" = Option<String>, Query, description = "At or after, RFC 3339"),
