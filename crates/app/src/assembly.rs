@@ -60,6 +60,16 @@ pub struct Secrets {
 /// # Errors
 /// [`VaultError::Invalid`] for an address that is none or a missing secret; those of the stores and the provider.
 pub async fn open_parts(config: RegionConfig, clock: Arc<dyn Clock>) -> Result<Parts> {
+    let objects = open_objects(&config.objects, &config.secrets).await?;
+    if let Some(path) = config.keys.strip_prefix("file:")
+        && !Path::new(path).exists()
+        && !objects.list("log/").await?.is_empty()
+    {
+        return Err(VaultError::invalid(
+            "keys",
+            "the key file is missing, but the object store holds this region's log: put the key file in place",
+        ));
+    }
     let provider_config = config.clone();
     // Deriving the key file's key takes a while on purpose.
     let provider = tokio::task::spawn_blocking(move || open_keys(&provider_config))
@@ -67,7 +77,7 @@ pub async fn open_parts(config: RegionConfig, clock: Arc<dyn Clock>) -> Result<P
         .map_err(|_| VaultError::invalid("keys", "the key provider could not be opened"))??;
     Ok(Parts {
         catalog: open_catalog(&config.catalog).await?,
-        objects: open_objects(&config.objects, &config.secrets).await?,
+        objects,
         provider,
         clock,
         region: config.region,

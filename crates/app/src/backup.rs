@@ -67,6 +67,10 @@ pub struct RestoreReport {
     pub erased_again: u64,
     /// Objects copied back.
     pub objects: u64,
+    /// Tokens that the backup holds and that were in force: which of them were revoked since is not known, so all are.
+    pub tokens_revoked: u64,
+    /// When the backup was taken. Holds, retention settings and floors are those of then.
+    pub taken_at: TimeUs,
     /// Keys whose epoch is over: what they open is lost. Zero for a backup within its time.
     pub dead_keys: u64,
 }
@@ -202,7 +206,8 @@ impl Vault {
 /// returns, and the catalog cannot be opened for reading until it is.
 ///
 /// `log` is where the newest log is: the region's object store, or a mirror of it. `objects` may be the surviving
-/// object store; what it lacks is copied back.
+/// object store; what it lacks is copied back. Tokens are revoked unless `keeps_tokens`: one that was revoked after the
+/// backup would be in force again.
 ///
 /// # Errors
 /// [`VaultError::Invalid`] when the key store holds no key, or `log` is older than the log that the key store has seen;
@@ -213,6 +218,7 @@ pub async fn restore(
     from: &dyn Objects,
     log: &dyn Objects,
     parts: Parts,
+    keeps_tokens: bool,
 ) -> Result<(Vault, RestoreReport)> {
     let json = tokio::fs::read(folder.join(MANIFEST))
         .await
@@ -251,13 +257,16 @@ pub async fn restore(
     let dump = tokio::fs::File::open(folder.join(DUMP))
         .await
         .map_err(in_file("catalog dump"))?;
-    let mut report = RestoreReport::default();
+    let mut report = RestoreReport {
+        taken_at: manifest.taken_at,
+        ..RestoreReport::default()
+    };
     // With the mark the catalog cannot be opened; a restore that is interrupted after this goes on from here.
     if parts.catalog.find_value(REGION).await?.is_none() {
         let mark: (&str, &[u8]) = (RESTORING, b"1");
         parts.catalog.load(&mut BufReader::new(dump), &[mark]).await?;
-    } else if !is_restoring(parts.catalog.as_ref()).await? && parts.catalog.log_size().await? >= available {
-        let reason = "the region's catalog is not empty; a restore goes into an empty one";
+    } else if !is_restoring(parts.catalog.as_ref()).await? {
+        let reason = "the region's catalog is not empty; move it away, a restore goes into an empty one";
         return Err(VaultError::invalid("catalog", reason));
     }
     let now = parts.clock.now();
@@ -285,14 +294,28 @@ pub async fn restore(
         .catalog
         .put_value("log-published", available.to_string().as_bytes())
         .await?;
-    vault.catalog.put_value(RESTORING, b"").await?;
+    if !keeps_tokens {
+        report.tokens_revoked = revoke_tokens(&vault, now).await?;
+    }
     for epoch in vault.catalog.list_epochs().await? {
         if !vault.keys.provider().list_epoch_roots()?.contains(&epoch.epoch) {
             report.dead_keys += epoch.live_keys;
         }
     }
+    vault.catalog.put_value(RESTORING, b"").await?;
     drop(vault);
     Ok((Vault::open(parts).await?, report))
+}
+
+/// Revokes every token. Returns how many were in force.
+async fn revoke_tokens(vault: &Vault, now: TimeUs) -> Result<u64> {
+    let mut revoked = 0;
+    for sid in vault.list_accounts().await? {
+        for token in vault.catalog.list_tokens(&sid).await? {
+            revoked += u64::from(vault.catalog.revoke_token(&sid, &token.token_key, now).await?);
+        }
+    }
+    Ok(revoked)
 }
 
 fn unverified_size(note: &str) -> Result<u64> {

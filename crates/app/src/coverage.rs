@@ -6,7 +6,7 @@ use callvault_core::{
     Class, Number, Sid, TimeUs,
     hold::{Access, Facts, Hold, HoldScope, Reader, access},
 };
-use callvault_store::rows::RecordingQuery;
+use callvault_store::rows::{RecordingQuery, RecordingRow};
 
 use crate::{
     deletion,
@@ -117,15 +117,30 @@ impl Vault {
                 return Ok(true);
             }
         }
-        if self.catalog.find_recording(&account.sid, sid).await?.is_some() {
+        let is_kept = |row: &RecordingRow| {
+            let facts = deletion::facts_of(row);
+            access(&account.policy, &account.holds, &facts, now) != Access::Gone
+        };
+        if self
+            .catalog
+            .find_recording(&account.sid, sid)
+            .await?
+            .as_ref()
+            .is_some_and(is_kept)
+        {
             return Ok(true);
         }
         let of_call = RecordingQuery {
             call_sid: Some(sid),
-            limit: 1,
+            limit: RECORDINGS_PAGE,
             ..RecordingQuery::default()
         };
-        Ok(!self.catalog.list_recordings(&account.sid, &of_call).await?.is_empty())
+        Ok(self
+            .catalog
+            .list_recordings(&account.sid, &of_call)
+            .await?
+            .iter()
+            .any(is_kept))
     }
 
     async fn has_party(&self, account: &Account, number: &Number) -> Result<bool> {

@@ -69,6 +69,8 @@ pub(crate) struct Doomed {
     pub(crate) partitions: Vec<PartitionRef>,
     pub(crate) recordings: Vec<(Sid, KeyId)>,
     pub(crate) account_key: Option<KeyId>,
+    /// Names of marks that keep what goes from being taken in again.
+    pub(crate) marks: Vec<String>,
     /// Records that become unreadable.
     pub(crate) records: u64,
     /// First and last moment of what goes.
@@ -104,6 +106,7 @@ impl Vault {
             partitions: doomed.partitions,
             recordings: doomed.recordings,
             account_key: doomed.account_key,
+            marks: doomed.marks,
             leaf,
         };
         let index = self.catalog.shred(&shred).await?;
@@ -203,12 +206,6 @@ impl Vault {
             decide_deletion(Class::Recording, cause, hold.map(|hold| hold.id), floor).into_result()?;
             rows.push(row);
         }
-        for row in &rows {
-            // Before the deletion: a source that still has the file must not bring it back.
-            self.catalog
-                .put_value(&self.deleted_mark(sid, row.sid), now.to_string().as_bytes())
-                .await?;
-        }
         for chunk in rows.chunks(KEYS_A_LEAF) {
             leaves.extend(self.shred_recordings(&account, chunk, cause, now).await?);
             left.drain(..chunk.len());
@@ -226,7 +223,7 @@ impl Vault {
     }
 
     /// The name of the mark that a deleted recording leaves: a keyed hash of its SID.
-    fn deleted_mark(&self, account: &AccountSid, recording: Sid) -> String {
+    pub(crate) fn deleted_mark(&self, account: &AccountSid, recording: Sid) -> String {
         format!("deleted/{}", self.subject(account, Class::Recording, recording))
     }
 
@@ -247,7 +244,14 @@ impl Vault {
         for chunk in rows.chunks(KEYS_A_LEAF) {
             let from = chunk.iter().map(|row| row.at).min();
             let to = chunk.iter().map(|row| row.at).max();
+            // What goes before its term must not come back from a source that still has it.
+            let marked = matches!(
+                cause,
+                Cause::Request | Cause::Right | Cause::ConsentWithdrawn | Cause::IngestError
+            );
+            let marks = chunk.iter().filter(|_| marked);
             let doomed = Doomed {
+                marks: marks.map(|row| self.deleted_mark(&account.sid, row.sid)).collect(),
                 recordings: chunk.iter().map(|row| (row.sid, row.key)).collect(),
                 records: chunk.len() as u64,
                 span: from.zip(to),
@@ -341,33 +345,65 @@ impl Vault {
         Subject(self.subjects.hash("erased", &format!("{account}/{class}/{sid}")))
     }
 
-    /// Closes an account: every key of it is destroyed. The checks of spec section 6 come before.
+    /// Closes an account: it is frozen and unreadable at once, and every key of it is destroyed. What a crash leaves
+    /// undone the next tick does. The checks of spec section 6 come before.
     ///
     /// # Errors
     /// [`VaultError::Refused`] while a hold is in force; [`VaultError::NotFound`] when there is no such account.
     pub async fn close_account(&self, sid: &AccountSid) -> Result<Vec<u64>> {
+        for attempt in 1.. {
+            let row = self.catalog.find_account(sid).await?;
+            let row = row
+                .filter(|row| !row.is_closed())
+                .ok_or(VaultError::NotFound { what: "account" })?;
+            if row.closed_at.is_some() {
+                break;
+            }
+            let account = self.account_of(row).await?;
+            if let Some(hold) = account.holds.iter().find(|hold| hold.lifted_at.is_none()) {
+                let reason = format!(
+                    "Legal hold {} freezes this account's records; it can go once the hold is lifted.",
+                    hold.id
+                );
+                return Err(callvault_core::Refusal::new("held", reason).into());
+            }
+            match self.catalog.begin_closing(sid, account.version, self.now()).await {
+                // A hold was placed meanwhile, or another process was first: it is decided anew.
+                Err(StoreError::Conflict { .. }) if attempt < ATTEMPTS => {}
+                done => {
+                    done?;
+                    break;
+                }
+            }
+        }
+        self.finish_closing(sid).await
+    }
+
+    /// Destroys what an account has whose closing began.
+    pub(crate) async fn finish_closing(&self, sid: &AccountSid) -> Result<Vec<u64>> {
         let mut leaves = Vec::new();
         loop {
-            // Something was taken in, or a hold placed, after the account was read: all of it is decided anew.
-            let done = self.try_close(sid, &mut leaves).await;
+            let row = self.catalog.find_account(sid).await?;
+            // Another process did the rest.
+            let Some(row) = row.filter(|row| !row.is_closed()) else {
+                return Ok(leaves);
+            };
+            let account = self.load_account(row).await?;
+            let done = self.try_closing(&account, &mut leaves).await;
             if !is_conflict(&done) {
                 return done.map(|()| leaves);
             }
         }
     }
 
-    async fn try_close(&self, sid: &AccountSid, leaves: &mut Vec<u64>) -> Result<()> {
+    async fn try_closing(&self, account: &Account, leaves: &mut Vec<u64>) -> Result<()> {
         let now = self.now();
-        let account = self.get_account(sid).await?;
-        if let Some(hold) = account.holds.iter().find(|hold| hold.lifted_at.is_none()) {
-            decide_deletion(Class::Call, Cause::Closure, Some(hold.id), None).into_result()?;
-        }
-        self.shred_contents(&account, now, leaves).await?;
+        self.shred_contents(account, now, leaves).await?;
         let doomed = Doomed {
             account_key: Some(account.key),
             ..Doomed::default()
         };
-        leaves.push(self.shred(&account, None, Cause::Closure, doomed, now).await?);
+        leaves.push(self.shred(account, None, Cause::Closure, doomed, now).await?);
         self.keys.forget_account(account.key);
         Ok(())
     }

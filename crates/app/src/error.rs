@@ -27,7 +27,7 @@ pub enum VaultError {
     /// The catalog is older than the deletions the log knows of; a restore has to be finished first.
     #[error(
         "the catalog ends at log entry {catalog}, but {known} entries are known to exist: it is an older copy, and \
-         serving it could bring deleted data back; run `callvault restore`"
+         serving it could bring deleted data back; move it away and run `callvault restore`"
     )]
     CatalogOlderThanLog {
         /// Entries in the catalog.
@@ -35,6 +35,9 @@ pub enum VaultError {
         /// Entries known from the object store or the key provider.
         known: u64,
     },
+    /// The same recording is there already; nothing was changed.
+    #[error("the recording is there already")]
+    RecordingKnown,
     /// A restore into this catalog began and has not ended.
     #[error(
         "a restore was interrupted: what it has not replayed yet could bring deleted data back; run `callvault restore` again"

@@ -77,7 +77,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Refused`] when its term is over already; [`VaultError::Invalid`] for a moment in the future or a
-    /// SID that does not begin with it.
+    /// SID that does not begin with it; [`VaultError::RecordingKnown`].
     pub async fn begin_recording(&self, account: &Account, new: NewRecording) -> Result<RecordingUpload<'_>> {
         let now = self.now();
         if new.sid.at_ms().0 != new.at.0.div_euclid(1_000) * 1_000 {
@@ -88,11 +88,10 @@ impl Vault {
         }
         account.check_keeping(Class::Recording, new.at, now)?;
         if self.was_deleted(&account.sid, new.sid).await? {
-            let reason = "This recording was deleted; deleting is for good, and it is not taken in again.";
-            return Err(callvault_core::Refusal::new("deleted", reason).in_field("sid").into());
+            return Err(refuse_deleted());
         }
         if self.catalog.find_recording(&account.sid, new.sid).await?.is_some() {
-            return Err(StoreError::Conflict { what: "recording" }.into());
+            return Err(VaultError::RecordingKnown);
         }
         let (secret, key) = self.keys.make(&account.sid, KeyPurpose::Recording)?;
         let object = ObjectId(random_bytes()?);
@@ -132,12 +131,28 @@ impl Vault {
     /// Stores a whole recording.
     ///
     /// # Errors
-    /// As [`Vault::begin_recording`]; [`StoreError::Conflict`] when there is one of this SID.
+    /// As [`Vault::begin_recording`].
     pub async fn put_recording(&self, sid: &AccountSid, new: NewRecording, audio: &[u8]) -> Result<Sid> {
         let account = self.get_account(sid).await?;
         let mut upload = self.begin_recording(&account, new).await?;
         upload.write(audio).await?;
         upload.finish().await
+    }
+
+    /// Why a recording could not be added: it is there, it was deleted while it came, or something else failed.
+    async fn explain_refusal(&self, row: &RecordingRow, error: StoreError) -> VaultError {
+        if !matches!(error, StoreError::Conflict { .. }) {
+            return error.into();
+        }
+        let account = self.get_account(&row.account).await;
+        let deleted = self.was_deleted(&row.account, row.sid).await;
+        let there = self.catalog.find_recording(&row.account, row.sid).await;
+        match (account, deleted, there) {
+            (Err(gone), _, _) => gone,
+            (_, Ok(true), _) => refuse_deleted(),
+            (_, _, Ok(Some(_))) => VaultError::RecordingKnown,
+            _ => error.into(),
+        }
     }
 
     async fn find_readable(&self, account: &Account, sid: Sid, reader: Reader) -> Result<Option<RecordingRow>> {
@@ -364,15 +379,16 @@ impl RecordingUpload<'_> {
         cipher.finish(&mut rest)?;
         upload.write(rest.into()).await?;
         upload.finish().await?;
+        let mark = vault.deleted_mark(&row.account, row.sid);
         loop {
-            match vault.catalog.insert_recording(&row, &key).await {
+            match vault.catalog.insert_recording(&row, &key, &mark).await {
                 Ok(()) => return Ok(row.sid),
                 // An epoch began while the audio came: the same key is wrapped again.
                 Err(StoreError::EpochClosed(_)) => {
                     vault.keys.load().await?;
                     key = vault.keys.wrap_again(&key, &secret)?;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(vault.explain_refusal(&row, error).await),
             }
         }
     }
@@ -385,6 +401,11 @@ impl RecordingUpload<'_> {
         self.upload.abort().await?;
         Ok(self.vault.catalog.unstage_objects(&[self.name]).await?)
     }
+}
+
+fn refuse_deleted() -> VaultError {
+    let reason = "This recording was deleted; deleting is for good, and it is not taken in again.";
+    callvault_core::Refusal::new("deleted", reason).in_field("sid").into()
 }
 
 fn audio_key(secret: &SecretKey) -> SecretKey {

@@ -101,6 +101,11 @@ impl Vault {
         report.epochs = report.note("key epochs", epochs).unwrap_or_default();
         let evicted = self.evict_destroyed().await;
         report.note("opened segments", evicted);
+        let closing = self.list_closing().await;
+        for account in report.note("accounts", closing).unwrap_or_default() {
+            let closed = self.finish_closing(&account).await;
+            report.note("closing an account", closed);
+        }
         let partitions = self.tick_partitions(now, &mut report).await;
         report.note("partitions", partitions);
         let accounts = self.list_accounts().await;

@@ -253,6 +253,11 @@ impl Vault {
         if row.closed_at.is_some() {
             return Err(VaultError::NotFound { what: "account" });
         }
+        self.load_account(row).await
+    }
+
+    /// As [`Vault::account_of`], for one whose closing began as well.
+    pub(crate) async fn load_account(&self, row: AccountRow) -> Result<Account> {
         let keys = self.keys.get_account_keys(&row.account, row.key).await?;
         let mut policy: Policy = serde_json::from_str(&row.policy).map_err(|_| VaultError::Damaged {
             what: "catalog",
@@ -286,17 +291,23 @@ impl Vault {
     /// # Errors
     /// Those of the catalog.
     pub async fn list_accounts(&self) -> Result<Vec<AccountSid>> {
+        self.list_accounts_where(|row| row.closed_at.is_none()).await
+    }
+
+    /// Accounts whose closing began and has not ended.
+    pub(crate) async fn list_closing(&self) -> Result<Vec<AccountSid>> {
+        self.list_accounts_where(|row| row.closed_at.is_some() && !row.is_closed())
+            .await
+    }
+
+    async fn list_accounts_where(&self, wanted: impl Fn(&AccountRow) -> bool) -> Result<Vec<AccountSid>> {
         let mut open = Vec::new();
         let mut after: Option<AccountSid> = None;
         loop {
             let page = self.catalog.list_accounts(after.as_ref(), ACCOUNTS_PAGE).await?;
             let Some(last) = page.last() else { return Ok(open) };
             after = Some(last.account.clone());
-            open.extend(
-                page.into_iter()
-                    .filter(|row| row.closed_at.is_none())
-                    .map(|row| row.account),
-            );
+            open.extend(page.into_iter().filter(|row| wanted(row)).map(|row| row.account));
         }
     }
 }

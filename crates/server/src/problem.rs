@@ -140,6 +140,7 @@ impl From<VaultError> for Problem {
             }
             VaultError::Invalid { field, reason } => Self::invalid(field, reason),
             VaultError::NotFound { what } => Self::not_found(what),
+            VaultError::RecordingKnown => Self::new(StatusCode::CONFLICT, "known", "The recording is there already."),
             VaultError::Store(StoreError::Conflict { .. } | StoreError::EpochClosed(_)) => {
                 let detail = "Somebody else changed the same thing at the same time; try again.";
                 Self::new(StatusCode::CONFLICT, "conflict", detail)

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -9,6 +10,10 @@ use callvault_app::{
     Clock, Parts, Vault, VaultError,
     assembly::open_parts,
     core::{AccountSid, Plan},
+};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
 };
 use url::Url;
 
@@ -34,6 +39,17 @@ pub enum SiteError {
         /// Why.
         source: VaultError,
     },
+    /// Another process works with the region, or replaces it.
+    #[error("region {0} is in use by another process: a restore needs it alone, and nothing else runs beside one")]
+    Busy(String),
+    /// The lock file cannot be made.
+    #[error("region {region}: lock file: {source}")]
+    Lock {
+        /// Region.
+        region: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Nobody knows the account.
     #[error("no such account")]
     NoAccount,
@@ -50,6 +66,7 @@ pub struct Site {
     pub directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     open: Mutex<BTreeMap<String, Arc<Vault>>>,
+    locks: Mutex<Vec<Flock<File>>>,
 }
 
 impl Site {
@@ -64,6 +81,7 @@ impl Site {
             directory,
             clock,
             open: Mutex::default(),
+            locks: Mutex::default(),
         })
     }
 
@@ -113,6 +131,35 @@ impl Site {
         }
     }
 
+    /// Makes this process the only one of this machine that works with a region, until it ends.
+    ///
+    /// # Errors
+    /// [`SiteError::Busy`] while another does.
+    pub fn lock_region(&self, name: &str) -> Result<(), SiteError> {
+        self.lock(name, FlockArg::LockExclusiveNonblock)
+    }
+
+    /// A lock file in the region's folder: shared by those that work with the region, alone for who replaces it.
+    fn lock(&self, name: &str, how: FlockArg) -> Result<(), SiteError> {
+        let folder = &self.get_here(name)?.folder;
+        let failed = |source| SiteError::Lock {
+            region: name.to_owned(),
+            source,
+        };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let file = options.open(folder.join("lock")).map_err(failed)?;
+        match Flock::lock(file, how) {
+            Ok(lock) => {
+                self.locks.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+                Ok(())
+            }
+            Err((_, Errno::EWOULDBLOCK)) => Err(SiteError::Busy(name.to_owned())),
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+
     /// The parts of a region, not joined to a vault.
     ///
     /// # Errors
@@ -138,6 +185,7 @@ impl Site {
         if let Some(vault) = known {
             return Ok(vault);
         }
+        self.lock(name, FlockArg::LockSharedNonblock)?;
         let parts = self.open_parts(name).await?;
         let vault = Arc::new(Vault::open(parts).await.map_err(|source| in_region(name, source))?);
         self.open

@@ -84,6 +84,12 @@ pub trait Accounts: Send + Sync + 'static {
     /// Every hold of an account, lifted ones included, oldest first.
     async fn list_holds(&self, account: &AccountSid) -> Result<Vec<HoldRow>>;
 
+    /// Closes an account for good: nothing more is taken in, no hold is placed. What it has stays until it is shredded,
+    /// and its policy until its key is.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when its rules changed since this version, or it is closed.
+    async fn begin_closing(&self, account: &AccountSid, rules_version: i64, at: TimeUs) -> Result<()>;
     /// Adds a token.
     async fn insert_token(&self, token: &TokenRow) -> Result<()>;
     /// A token by its public part, revoked ones included.
@@ -243,8 +249,8 @@ pub trait Recordings: Send + Sync + 'static {
     /// Adds a recording with its key; its object is whole by then.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when there is one of this SID.
-    async fn insert_recording(&self, recording: &RecordingRow, key: &KeyRow) -> Result<()>;
+    /// [`StoreError::Conflict`] when there is one of this SID, or a value named `unless` is set: its deletion's mark.
+    async fn insert_recording(&self, recording: &RecordingRow, key: &KeyRow, unless: &str) -> Result<()>;
     /// One recording.
     async fn find_recording(&self, account: &AccountSid, sid: Sid) -> Result<Option<RecordingRow>>;
     /// An account's recordings.

@@ -21,6 +21,14 @@ pub struct AccountRow {
     pub closed_at: Option<TimeUs>,
 }
 
+impl AccountRow {
+    /// Whether its key is gone. Between the beginning of its closing and this, `closed_at` is set and the policy is there.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed_at.is_some() && self.policy.is_empty()
+    }
+}
+
 /// A wrapped data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
@@ -247,6 +255,8 @@ pub struct Shred {
     pub recordings: Vec<(Sid, KeyId)>,
     /// The account's own key, when the account goes; tokens, holds and policy go with it.
     pub account_key: Option<KeyId>,
+    /// Values to set, by name: marks of what may not be taken in again (see [`crate::Recordings::insert_recording`]).
+    pub marks: Vec<String>,
     /// The leaf that says so.
     pub leaf: NewLeaf,
 }

@@ -7,6 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use callvault_app::{
     Parts, Vault, VaultError,
+    account::Role,
     backup::{Manifest, RestoreReport, restore},
     certificate,
     keys::KeyRing,
@@ -244,7 +245,9 @@ async fn a_restore_destroys_again_what_was_deleted_after_the_backup() {
             .parts(pair, place.path(), &scene.world.folder.join("keys.sealed"))
             .await;
         let log = Arc::clone(&scene.world.parts.objects);
-        let (vault, report) = restore(scene.backup.path(), &from, log.as_ref(), parts).await.unwrap();
+        let (vault, report) = restore(scene.backup.path(), &from, log.as_ref(), parts, true)
+            .await
+            .unwrap();
         scene.assert_restored(&vault, &report).await;
         // The log goes on where it was, and certificates can still be checked.
         let key = vault.verifier_key();
@@ -292,7 +295,7 @@ async fn a_restore_needs_the_log_and_brings_back_lost_objects() {
         parts.objects = Arc::new(Files::open(&place.path().join("objects")).await.unwrap());
 
         // The backup's own log ends before the deletions: nothing is restored with it, and nothing served.
-        let refused = restore(scene.backup.path(), &from, &from, parts.clone())
+        let refused = restore(scene.backup.path(), &from, &from, parts.clone(), true)
             .await
             .err()
             .unwrap();
@@ -304,7 +307,7 @@ async fn a_restore_needs_the_log_and_brings_back_lost_objects() {
             broken.path().join("catalog.dump"),
         )
         .unwrap();
-        assert!(restore(broken.path(), &from, &log, parts.clone()).await.is_err());
+        assert!(restore(broken.path(), &from, &log, parts.clone(), true).await.is_err());
         std::fs::copy(
             scene.backup.path().join("manifest.json"),
             broken.path().join("manifest.json"),
@@ -312,13 +315,15 @@ async fn a_restore_needs_the_log_and_brings_back_lost_objects() {
         .unwrap();
         let dump = std::fs::read(broken.path().join("catalog.dump")).unwrap();
         std::fs::write(broken.path().join("catalog.dump"), &dump[..dump.len() - 30]).unwrap();
-        assert!(restore(broken.path(), &from, &log, parts.clone()).await.is_err());
+        assert!(restore(broken.path(), &from, &log, parts.clone(), true).await.is_err());
         assert!(
             parts.catalog.list_accounts(None, 10).await.unwrap().is_empty(),
             "nothing was restored"
         );
 
-        let (vault, report) = restore(scene.backup.path(), &from, &log, parts.clone()).await.unwrap();
+        let (vault, report) = restore(scene.backup.path(), &from, &log, parts.clone(), true)
+            .await
+            .unwrap();
         scene.assert_restored(&vault, &report).await;
         assert!(report.objects >= 2, "{report:?}");
         // An older catalog is not served, whoever copies it into place.
@@ -367,7 +372,7 @@ async fn a_forked_log_is_refused() {
     let (parts, _) = scene
         .parts(Pair::Embedded, place.path().join("a").as_path(), &keys)
         .await;
-    let refused = restore(later.path(), &from, copy.objects.as_ref(), parts)
+    let refused = restore(later.path(), &from, copy.objects.as_ref(), parts, true)
         .await
         .err()
         .unwrap();
@@ -387,7 +392,10 @@ async fn a_forked_log_is_refused() {
     let (parts, _) = scene
         .parts(Pair::Embedded, place.path().join("b").as_path(), &keys)
         .await;
-    let refused = restore(scene.backup.path(), &from, &log, parts).await.err().unwrap();
+    let refused = restore(scene.backup.path(), &from, &log, parts, true)
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(refused, VaultError::Invalid { field: "log", .. }), "{refused}");
 }
 
@@ -400,7 +408,10 @@ async fn a_key_store_made_anew_restores_nothing() {
     let (parts, _) = scene.parts(Pair::Embedded, place.path(), &keys).await;
     let (from, log) = (scene.from().await, scene.world.parts.objects.as_ref());
     let catalog = Arc::clone(&parts.catalog);
-    let refused = restore(scene.backup.path(), &from, log, parts).await.err().unwrap();
+    let refused = restore(scene.backup.path(), &from, log, parts, true)
+        .await
+        .err()
+        .unwrap();
     assert!(
         matches!(refused, VaultError::Invalid { field: "keys", .. }),
         "{refused}"
@@ -450,6 +461,7 @@ async fn once_the_epochs_are_over_the_backup_opens_nothing() {
         &scene.from().await,
         scene.world.parts.objects.as_ref(),
         parts,
+        true,
     )
     .await;
     let late = late.map(|(_, report)| report.dead_keys);
@@ -502,7 +514,7 @@ async fn an_interrupted_restore_is_finished_by_another() {
                 parts.objects = Arc::new(Files::open(&place.path().join("objects")).await.unwrap());
                 let faults = Faults::default();
                 faults.arm(n, Mode::DiesAfter);
-                let done = restore(folder, from, log.as_ref(), faults.wrap(&parts)).await;
+                let done = restore(folder, from, log.as_ref(), faults.wrap(&parts), true).await;
                 let Some(struck) = faults.struck() else {
                     assert!(done.is_ok());
                     break;
@@ -515,7 +527,7 @@ async fn an_interrupted_restore_is_finished_by_another() {
                     // All of it was done, and only the answer lost.
                     Ok(vault) => scene.assert_gone_and_kept(&vault, &struck).await,
                 }
-                match restore(folder, from, log.as_ref(), parts.clone()).await {
+                match restore(folder, from, log.as_ref(), parts.clone(), true).await {
                     Ok((vault, _)) => scene.assert_gone_and_kept(&vault, &struck).await,
                     Err(error) => {
                         assert!(error.to_string().contains("not empty"), "{struck}: {error}");
@@ -527,6 +539,50 @@ async fn an_interrupted_restore_is_finished_by_another() {
             }
             assert!(half >= 4, "{half} of {n}");
         }
+    }
+}
+
+/// A catalog that is there is never taken for the backup, older or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_over_another_catalog_is_refused() {
+    let scene = Scene::new(Pair::Embedded).await;
+    scene.delete().await;
+    let place = TempDir::new().unwrap();
+    let keys = scene.world.folder.join("keys.sealed");
+    let (parts, _) = scene.parts(Pair::Embedded, place.path(), &keys).await;
+    let older = Parts {
+        catalog: load_dump(scene.backup.path(), &place.path().join("older")).await,
+        ..parts
+    };
+    let (from, log) = (scene.from().await, Arc::clone(&scene.world.parts.objects));
+    let refused = restore(scene.backup.path(), &from, log.as_ref(), older, true).await;
+    let refused = refused.err().unwrap();
+    assert!(refused.to_string().contains("not empty"), "{refused}");
+}
+
+/// A token that was revoked after the backup stays revoked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_revokes_the_backups_tokens() {
+    let scene = Scene::new(Pair::Embedded).await;
+    let vault = &scene.world.vault;
+    let token = vault.create_token(&scene.account, Role::Developer).await.unwrap();
+    let later = TempDir::new().unwrap();
+    take(&scene.world, later.path()).await;
+    vault.revoke_token(&scene.account, &token.token_key).await.unwrap();
+    let from = Files::open(&later.path().join("objects")).await.unwrap();
+    let (keys, log) = (
+        scene.world.folder.join("keys.sealed"),
+        Arc::clone(&scene.world.parts.objects),
+    );
+    for (keeps_tokens, revoked) in [(false, 1), (true, 0)] {
+        let place = TempDir::new().unwrap();
+        let (parts, _) = scene.parts(Pair::Embedded, place.path(), &keys).await;
+        let (restored, report) = restore(later.path(), &from, log.as_ref(), parts, keeps_tokens)
+            .await
+            .unwrap();
+        assert_eq!(report.tokens_revoked, revoked);
+        let found = restored.find_caller(&token.token_key, &token.secret).await.unwrap();
+        assert_eq!(found.is_some(), keeps_tokens);
     }
 }
 
@@ -542,7 +598,9 @@ async fn a_lost_catalog_is_restored_and_not_made_anew() {
         let refused = Vault::open(parts.clone()).await.err().unwrap();
         assert!(matches!(refused, VaultError::CatalogMissing), "{refused}");
         let (from, log) = (scene.from().await, Arc::clone(&scene.world.parts.objects));
-        let (vault, report) = restore(scene.backup.path(), &from, log.as_ref(), parts).await.unwrap();
+        let (vault, report) = restore(scene.backup.path(), &from, log.as_ref(), parts, true)
+            .await
+            .unwrap();
         scene.assert_restored(&vault, &report).await;
     }
 }

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use callvault_app::{bulk::ImportFile, certificate, coverage::HoldTarget, import::Format, ingest::Taken, read::Query};
+use callvault_app::{
+    Vault, VaultError, bulk::ImportFile, certificate, coverage::HoldTarget, import::Format, ingest::Taken, read::Query,
+};
 use callvault_core::{Cause, Class, HoldScope, Plan, Reader, Record, TimeUs};
+use callvault_testkit::fault::{Faults, Mode};
 use callvault_testkit::world::{Pair, World, at, call, number, recording};
 use futures::TryStreamExt;
 
@@ -315,5 +318,134 @@ async fn an_erased_id_is_refused_until_the_record_is_wiped() {
             .get_record(&account, Class::Call, gone, Reader::Account)
             .await;
         assert!(found.unwrap() == records[4]);
+    }
+}
+
+/// A recording whose upload was under way when the same audio was stored and deleted is refused when it ends.
+#[tokio::test]
+async fn an_upload_does_not_bring_a_deleted_recording_back() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        let loaded = world.vault.get_account(&account).await.unwrap();
+        let new = recording(at("2027-03-01T09:00:00Z"), 1, 1, 2);
+        let mut slow = world.vault.begin_recording(&loaded, new.clone()).await.unwrap();
+        slow.write(&[7; 2_000]).await.unwrap();
+        let mut slower = world.vault.begin_recording(&loaded, new.clone()).await.unwrap();
+        slower.write(&[7; 2_000]).await.unwrap();
+        let sid = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap();
+        let known = slow.finish().await.unwrap_err();
+        assert!(matches!(known, VaultError::RecordingKnown), "{pair:?}: {known}");
+        world
+            .vault
+            .delete_recordings(&account, &[sid], Cause::Request)
+            .await
+            .unwrap();
+        let refused = slower.finish().await.unwrap_err();
+        assert!(
+            matches!(&refused, VaultError::Refused(refusal) if refusal.code == "deleted"),
+            "{pair:?}: {refused}"
+        );
+        let found = world.vault.get_recording(&account, sid, Reader::Compliance).await;
+        assert!(matches!(found, Err(VaultError::NotFound { .. })));
+    }
+}
+
+/// What a hold kept from being deleted bears no mark of a deletion.
+#[tokio::test]
+async fn a_refused_deletion_leaves_no_mark() {
+    let world = World::new(Pair::Embedded, at("2027-03-01T12:00:00Z")).await;
+    let account = world.account("acme", Plan::Growth).await;
+    let new = recording(at("2027-03-01T09:00:00Z"), 1, 1, 2);
+    let sid = world
+        .vault
+        .put_recording(&account, new.clone(), &[7; 2_000])
+        .await
+        .unwrap();
+    let target = HoldTarget::Records(vec![sid]);
+    let review_at = at("2027-06-01T00:00:00Z");
+    world
+        .vault
+        .place_hold_on(&account, &target, "a matter", "a reason", review_at)
+        .await
+        .unwrap();
+    let held = world.vault.delete_recordings(&account, &[sid], Cause::Request).await;
+    assert!(matches!(held, Err(VaultError::Refused(_))), "{held:?}");
+    let known = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap_err();
+    assert!(matches!(known, VaultError::RecordingKnown), "{known}");
+}
+
+/// A closing that stopped in the middle is finished by the next tick; nothing of the account is readable meanwhile.
+#[tokio::test]
+async fn a_closing_is_finished_whatever_happens() {
+    for pair in Pair::all() {
+        let mut world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        let day = at("2027-03-01T09:00:00Z");
+        let records: Vec<_> = (0..20).map(|n| call(day.plus_seconds(n.into()), n, 1, 2)).collect();
+        world.vault.ingest(&account, &records).await.unwrap();
+        let new = recording(day, 1, 1, 2);
+        let sid = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap();
+        // Dies after the first key is destroyed.
+        let faults = Faults::default();
+        let dying = Vault::open(faults.wrap(&world.parts)).await.unwrap();
+        faults.arm(1, Mode::DiesAfter);
+        assert!(dying.close_account(&account).await.is_err());
+        assert!(
+            faults.struck().is_some_and(|place| place.contains("shred")),
+            "{:?}",
+            faults.struck()
+        );
+        drop(dying);
+        world.restart().await;
+        for reader in [Reader::Account, Reader::Compliance] {
+            let found = world
+                .vault
+                .get_record(&account, Class::Call, records[0].sid(), reader)
+                .await;
+            assert!(matches!(found, Err(VaultError::NotFound { .. })), "{pair:?}");
+        }
+        let target = HoldTarget::Records(vec![sid]);
+        let review_at = at("2027-06-01T00:00:00Z");
+        let held = world
+            .vault
+            .place_hold_on(&account, &target, "a matter", "a reason", review_at)
+            .await;
+        assert!(matches!(held, Err(VaultError::NotFound { .. })), "{pair:?}: {held:?}");
+        assert!(world.vault.ingest(&account, &records).await.is_err());
+        let report = world.tick_at(at("2027-03-01T13:00:00Z")).await;
+        assert!(report.failures.is_empty(), "{pair:?}: {report:?}");
+        let row = world.parts.catalog.find_account(&account).await.unwrap().unwrap();
+        assert!(row.is_closed(), "{pair:?}");
+        let leaves = world.vault.list_deletions(&account, None, 10).await.unwrap();
+        assert_eq!(leaves.len(), 3, "recordings, calls, the account's own key");
+        assert!(matches!(
+            world.vault.close_account(&account).await,
+            Err(VaultError::NotFound { .. })
+        ));
+    }
+}
+
+/// A hold names what is there: a recording whose term is over is not, though its key may be.
+#[tokio::test]
+async fn a_lapsed_recording_cannot_be_held() {
+    let world = World::new(Pair::Embedded, at("2027-03-01T12:00:00Z")).await;
+    let account = world.account("acme", Plan::Growth).await;
+    let mut new = recording(at("2027-03-01T09:00:00Z"), 1, 1, 2);
+    let of_call = call(at("2027-03-01T09:00:00Z"), 77, 1, 2).sid();
+    new.call_sid = Some(of_call);
+    let sid = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap();
+    world.clock.advance_to(at("2027-05-30T09:00:00Z"));
+    for sid in [sid, of_call] {
+        let target = HoldTarget::Records(vec![sid]);
+        let review_at = at("2027-08-01T00:00:00Z");
+        let held = world
+            .vault
+            .place_hold_on(&account, &target, "a matter", "a reason", review_at)
+            .await;
+        assert!(
+            matches!(held, Err(VaultError::Invalid { field: "sids", .. })),
+            "{held:?}"
+        );
     }
 }

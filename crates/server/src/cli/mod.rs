@@ -174,8 +174,9 @@ impl From<SiteError> for CliError {
             },
             SiteError::Directory(crate::directory::DirectoryError::Taken(_))
             | SiteError::NoAccount
+            | SiteError::Busy(_)
             | SiteError::Elsewhere(_) => Self::Refused(error.to_string()),
-            SiteError::Directory(_) => Self::Failed(error.to_string()),
+            SiteError::Directory(_) | SiteError::Lock { .. } => Self::Failed(error.to_string()),
         }
     }
 }

@@ -16,7 +16,6 @@ use callvault_app::{
     },
     read::Query,
     recording::NewRecording,
-    store::StoreError,
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -298,7 +297,7 @@ async fn import_one(
     };
     match vault.put_recording(&account.sid, new, &audio).await {
         Ok(_) => Ok(Outcome::New(sid)),
-        Err(VaultError::Store(StoreError::Conflict { .. })) => Ok(Outcome::Known(sid)),
+        Err(VaultError::RecordingKnown) => Ok(Outcome::Known(sid)),
         Err(VaultError::Refused(refusal)) => Ok(Outcome::Rejected(refusal.code, refusal.reason)),
         Err(error) => Err(error.into()),
     }

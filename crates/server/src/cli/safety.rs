@@ -33,6 +33,9 @@ pub(super) struct Restore {
     /// Where the newest log is (file:FOLDER or s3://...), when the region's object store is lost.
     #[arg(long)]
     log: Option<String>,
+    /// Leave the backup's tokens in force; those that were revoked since the backup are in force again then.
+    #[arg(long)]
+    keep_tokens: bool,
 }
 
 /// Arguments of `doctor`.
@@ -79,6 +82,7 @@ fn show(at: TimeUs) -> String {
 impl Restore {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
         let region = site.choose_region(self.region.as_deref())?;
+        site.lock_region(&region)?;
         let parts = site.open_parts(&region).await?;
         let secrets = site.get_here(&region)?.stores.secrets.clone();
         let from = open_objects(&objects_address(&self.folder), &secrets).await?;
@@ -86,7 +90,7 @@ impl Restore {
             Some(address) => open_objects(address, &secrets).await?,
             None => parts.objects.clone(),
         };
-        let (vault, report) = restore(&self.folder, from.as_ref(), log.as_ref(), parts).await?;
+        let (vault, report) = restore(&self.folder, from.as_ref(), log.as_ref(), parts, self.keep_tokens).await?;
         // The directory is not part of a region; what it lost of this one is in the catalog.
         for account in vault.list_accounts().await? {
             if site.directory.find(&account).map_err(SiteError::from)?.is_none() {
@@ -96,12 +100,16 @@ impl Restore {
         out.show(&report, || {
             format!(
                 "restored: {} copied back\nlog entries since the backup, replayed: {}; {} destroyed again, {} hidden \
-                 again\nkeys past their epoch: {}",
+                 again\nkeys past their epoch: {}\ntokens revoked: {}{}\nholds, retention settings and floors are those \
+                 of {}: set again what was set since, before anything that deletes runs (serve, work)",
                 show_counted(report.objects, "object"),
                 report.replayed,
                 show_counted(report.destroyed_again, "key"),
                 show_counted(report.erased_again, "record"),
-                report.dead_keys
+                report.dead_keys,
+                report.tokens_revoked,
+                if self.keep_tokens { " (kept)" } else { "; make new ones" },
+                report.taken_at
             )
         })
     }

@@ -150,3 +150,26 @@ fn remove_recordings(folder: &std::path::Path) -> usize {
     }
     removed
 }
+
+#[test]
+fn a_restore_is_alone_and_lost_keys_are_not_made_anew() {
+    let place = Place::new(EMBEDDED);
+    place.prepare();
+    place.json(&["backup", "backup"]);
+    let running = place.start(&["serve"]);
+    let refused = place.fails(1, &["restore", "backup"]);
+    assert!(refused.contains("in use"), "{refused}");
+    assert_eq!(running.stop().code, 0);
+
+    // Key file and catalog are lost, the objects are not: nothing is made anew.
+    assert_eq!(place.run(&["work", "--once"]).code, 0);
+    fs::remove_file(place.path("vault/in/keys")).expect("removed");
+    for entry in fs::read_dir(place.path("vault/in")).expect("a folder").flatten() {
+        if entry.file_name().to_string_lossy().starts_with("catalog") {
+            fs::remove_file(entry.path()).expect("removed");
+        }
+    }
+    let refused = place.run(&["work", "--once", "--json"]);
+    assert!(refused.code != 0 && refused.error().contains("key file"), "{refused:?}");
+    assert!(!place.path("vault/in/keys").exists());
+}

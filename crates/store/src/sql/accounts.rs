@@ -37,7 +37,7 @@ fn read_token(row: &Row) -> Attempt<TokenRow> {
     })
 }
 
-async fn find_value(conn: &mut Conn, name: &str) -> Attempt<Option<Vec<u8>>> {
+pub(super) async fn find_value(conn: &mut Conn, name: &str) -> Attempt<Option<Vec<u8>>> {
     let found = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
         .bind(name)
         .fetch_optional(conn);
@@ -101,6 +101,21 @@ async fn put_policy(
         jobs::insert_job(conn, job).await?;
     }
     Ok(())
+}
+
+async fn begin_closing(conn: &mut Conn, account: &AccountSid, rules_version: i64, at: TimeUs) -> Attempt<()> {
+    let update = "UPDATE accounts SET closed_at = $1, version = version + 1 \
+                  WHERE account = $2 AND version = $3 AND closed_at IS NULL";
+    let done = sqlx::query(update)
+        .bind(at.0)
+        .bind(account.as_str())
+        .bind(rules_version)
+        .execute(conn)
+        .await?;
+    match done.rows_affected() {
+        0 => Err(conflict("the account's rules")),
+        _ => Ok(()),
+    }
 }
 
 /// Holds are ordered as they were placed; the account's row makes placing them one after the other.
@@ -293,6 +308,10 @@ impl Accounts for Backend {
 
     async fn list_holds(&self, account: &AccountSid) -> Result<Vec<HoldRow>> {
         read!(self, |conn| list_holds(conn, account))
+    }
+
+    async fn begin_closing(&self, account: &AccountSid, rules_version: i64, at: TimeUs) -> Result<()> {
+        transact!(self, |conn| begin_closing(conn, account, rules_version, at))
     }
 
     async fn insert_token(&self, token: &TokenRow) -> Result<()> {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use callvault_core::{AccountSid, Day, ObjectId, Sid, TimeUs};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Attempt, Backend, Builder, Conn, Result, Row, garbage, keys, query, read, transact};
+use super::{Attempt, Backend, Builder, Conn, Result, Row, accounts, garbage, keys, query, read, transact};
 use crate::{
     Recordings,
     catalog::object_names,
@@ -33,7 +33,7 @@ fn read_recording(row: &Row) -> Attempt<RecordingRow> {
     })
 }
 
-async fn insert_recording(conn: &mut Conn, recording: &RecordingRow, key: &KeyRow) -> Attempt<()> {
+async fn insert_recording(conn: &mut Conn, recording: &RecordingRow, key: &KeyRow, unless: &str) -> Attempt<()> {
     query::require_open_account(conn, &recording.account).await?;
     keys::insert_keys(conn, std::slice::from_ref(key)).await?;
     let insert = "INSERT INTO recordings \
@@ -56,6 +56,10 @@ async fn insert_recording(conn: &mut Conn, recording: &RecordingRow, key: &KeyRo
         .await?;
     if done.rows_affected() == 0 {
         return Err(conflict("a recording of this SID"));
+    }
+    // After the insert: a deletion sets its mark with the row that it removes, so whoever finds no row finds the mark.
+    if accounts::find_value(conn, unless).await?.is_some() {
+        return Err(conflict("a recording that was deleted"));
     }
     let upsert = "INSERT INTO recording_days (account, day, count, bytes) VALUES ($1, $2, 1, $3) \
                   ON CONFLICT (account, day) DO UPDATE SET count = recording_days.count + 1, \
@@ -148,8 +152,8 @@ async fn list_recording_days(conn: &mut Conn, account: &AccountSid) -> Attempt<V
 
 #[async_trait]
 impl Recordings for Backend {
-    async fn insert_recording(&self, recording: &RecordingRow, key: &KeyRow) -> Result<()> {
-        transact!(self, |conn| insert_recording(conn, recording, key))
+    async fn insert_recording(&self, recording: &RecordingRow, key: &KeyRow, unless: &str) -> Result<()> {
+        transact!(self, |conn| insert_recording(conn, recording, key, unless))
     }
 
     async fn find_recording(&self, account: &AccountSid, sid: Sid) -> Result<Option<RecordingRow>> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use callvault_core::{AccountSid, KeyId, ObjectId, Sid, TimeUs};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Attempt, Builder, Conn, dialect, garbage, log, partitions, query};
+use super::{Attempt, Builder, Conn, accounts, dialect, garbage, log, partitions, query};
 use crate::{catalog::object_names, failure::conflict, rows::Shred};
 
 /// Destroys keys and the entries they opened.
@@ -33,6 +33,9 @@ pub(super) async fn execute_shred(conn: &mut Conn, shred: &Shred) -> Attempt<u64
     if shred.account_key.is_some() {
         close_account(conn, account, shred.at).await?;
     }
+    for mark in &shred.marks {
+        accounts::put_value(conn, mark, shred.at.to_string().as_bytes()).await?;
+    }
     let index = log::append(conn, Some(account), Some(shred.at), &shred.leaf).await?;
     garbage::discard_partitions(conn, account, Some(index), &partition_keys).await?;
     garbage::insert_objects(conn, account, Some(index), &objects).await?;
@@ -44,7 +47,7 @@ pub(super) async fn execute_shred(conn: &mut Conn, shred: &Shred) -> Attempt<u64
 
 async fn lock_account(conn: &mut Conn, account: &AccountSid, key: KeyId) -> Attempt<()> {
     let select = format!(
-        "SELECT key, closed_at FROM accounts WHERE account = $1{}",
+        "SELECT key, policy FROM accounts WHERE account = $1{}",
         dialect::FOR_UPDATE
     );
     let row = sqlx::query(AssertSqlSafe(select))
@@ -52,7 +55,7 @@ async fn lock_account(conn: &mut Conn, account: &AccountSid, key: KeyId) -> Atte
         .fetch_optional(conn)
         .await?;
     match row {
-        Some(row) if query::key(&row, 0)? == key && row.try_get::<Option<i64>, _>(1)?.is_none() => Ok(()),
+        Some(row) if query::key(&row, 0)? == key && !row.try_get::<&str, _>(1)?.is_empty() => Ok(()),
         _ => Err(conflict("an account")),
     }
 }

@@ -176,6 +176,7 @@ pub fn shred(account: &AccountSid, partitions: Vec<PartitionRef>) -> Shred {
         at: at(1_000),
         partitions,
         recordings: Vec::new(),
+        marks: Vec::new(),
         account_key: None,
         leaf: leaf("shred"),
     }
@@ -256,5 +257,8 @@ pub async fn add_recording(catalog: &Arc<dyn Catalog>, recording: &RecordingRow,
     use callvault_store::catalog::object_names;
     let name = object_names::recording(&recording.account, recording.object);
     catalog.stage_objects(&[name], at(0)).await.expect("staged");
-    catalog.insert_recording(recording, key).await.expect("a recording");
+    catalog
+        .insert_recording(recording, key, "deleted/none")
+        .await
+        .expect("a recording");
 }

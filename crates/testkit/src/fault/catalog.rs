@@ -128,6 +128,16 @@ impl Accounts for FaultyCatalog {
             .await
     }
 
+    async fn begin_closing(&self, account: &AccountSid, rules_version: i64, at: TimeUs) -> Result<()> {
+        self.faults
+            .around(
+                "catalog",
+                "begin_closing",
+                self.inner.begin_closing(account, rules_version, at),
+            )
+            .await
+    }
+
     async fn insert_token(&self, token: &TokenRow) -> Result<()> {
         self.faults
             .around("catalog", "insert_token", self.inner.insert_token(token))
@@ -383,12 +393,12 @@ impl Partitions for FaultyCatalog {
 
 #[async_trait]
 impl Recordings for FaultyCatalog {
-    async fn insert_recording(&self, recording: &RecordingRow, key: &KeyRow) -> Result<()> {
+    async fn insert_recording(&self, recording: &RecordingRow, key: &KeyRow, unless: &str) -> Result<()> {
         self.faults
             .around(
                 "catalog",
                 "insert_recording",
-                self.inner.insert_recording(recording, key),
+                self.inner.insert_recording(recording, key, unless),
             )
             .await
     }

@@ -129,7 +129,7 @@ pub async fn create(
     };
     let (status, outcome) = match door.vault.put_recording(&caller.account, new, &audio).await {
         Ok(_) => (StatusCode::CREATED, "new"),
-        Err(VaultError::Store(callvault_app::store::StoreError::Conflict { .. })) => (StatusCode::OK, "known"),
+        Err(VaultError::RecordingKnown) => (StatusCode::OK, "known"),
         Err(error) => {
             let problem = Problem::from(error);
             // The SID is made of the audio, the call and the moment; the request names the audio.

@@ -45,7 +45,7 @@ pub async fn epochs_close_and_go(backend: &impl CatalogBackend) {
         .expect("what is open needs no epoch");
     assert_eq!(again[0].key, first.key);
     let (row, key) = recording(&acme, 1, [1, 2]);
-    let refused = catalog.insert_recording(&row, &key).await;
+    let refused = catalog.insert_recording(&row, &key, "deleted/none").await;
     assert!(matches!(refused, Err(StoreError::EpochClosed(1))), "{refused:?}");
 
     conflicts(catalog.delete_epoch(2, &leaf("open")).await);

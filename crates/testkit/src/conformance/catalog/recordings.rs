@@ -31,10 +31,11 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
                     ..twin.clone()
                 },
                 &twin_key,
+                "deleted/none",
             )
             .await,
     );
-    conflicts(catalog.insert_recording(&twin, &twin_key).await);
+    conflicts(catalog.insert_recording(&twin, &twin_key, "deleted/none").await);
     assert!(
         catalog
             .find_keys(&acme, &[twin_key.key])

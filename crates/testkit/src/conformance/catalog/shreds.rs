@@ -155,7 +155,7 @@ pub async fn closing_an_account_takes_everything(backend: &impl CatalogBackend) 
     let late = crate::conformance::rows::partition(&acme, Class::Call, 9, 1);
     conflicts(catalog.open_partitions(&[late]).await);
     let (row, key) = recording(&acme, 2, [1, 2]);
-    conflicts(catalog.insert_recording(&row, &key).await);
+    conflicts(catalog.insert_recording(&row, &key, "deleted/none").await);
     conflicts(catalog.put_policy(&acme, "{}", closed.version, &[]).await);
     conflicts(catalog.shred(&close).await);
     let listed = catalog.list_destructions(&acme, None, 9).await.expect("destructions");
