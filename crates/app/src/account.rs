@@ -23,32 +23,54 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Everything that the account may do.
+    Owner,
+    /// Records, users and keys; nothing that deletes.
+    Admin,
     /// Reads and writes the account's records.
     Developer,
     /// Also reads what is restricted, sets retention, places holds, deletes.
     Compliance,
+    /// Sees the account's rules, not its records.
+    Support,
+    /// Sees rules, proofs and logs, and changes nothing.
+    Auditor,
 }
 
 impl Role {
-    const fn as_str(self) -> &'static str {
+    /// Every role.
+    pub const ALL: [Self; 6] = [
+        Self::Owner,
+        Self::Admin,
+        Self::Developer,
+        Self::Compliance,
+        Self::Support,
+        Self::Auditor,
+    ];
+
+    /// The role's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
             Self::Developer => "developer",
             Self::Compliance => "compliance",
+            Self::Support => "support",
+            Self::Auditor => "auditor",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Developer, Self::Compliance]
-            .into_iter()
-            .find(|role| role.as_str() == name)
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
 
     /// The reader that this role is.
     #[must_use]
     pub const fn reader(self) -> callvault_core::hold::Reader {
         match self {
-            Self::Developer => callvault_core::hold::Reader::Account,
             Self::Compliance => callvault_core::hold::Reader::Compliance,
+            _ => callvault_core::hold::Reader::Account,
         }
     }
 }
@@ -57,7 +79,12 @@ impl std::str::FromStr for Role {
     type Err = VaultError;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::from_name(text).ok_or_else(|| VaultError::invalid("role", "expected developer or compliance"))
+        Self::from_name(text).ok_or_else(|| {
+            VaultError::invalid(
+                "role",
+                "expected owner, admin, developer, compliance, support or auditor",
+            )
+        })
     }
 }
 
@@ -77,6 +104,8 @@ pub struct Caller {
     pub account: AccountSid,
     /// The token's role.
     pub role: Role,
+    /// The token's public part.
+    pub token_key: String,
 }
 
 impl Vault {
@@ -151,6 +180,7 @@ impl Vault {
             Some(Caller {
                 account: row.account,
                 role,
+                token_key: row.token_key,
             })
         }))
     }

@@ -53,6 +53,8 @@ pub struct Caller {
     pub account: AccountSid,
     /// What the token may do.
     pub role: Role,
+    /// The token's public part.
+    pub token_key: String,
 }
 
 impl Caller {
@@ -62,27 +64,14 @@ impl Caller {
         self.role.reader()
     }
 
-    /// Refuses whoever is not of the compliance role.
+    /// Who sends a request for the account in its path.
     ///
-    /// # Errors
-    /// 403.
-    pub fn check_compliance(&self) -> Answer<()> {
-        match self.role {
-            Role::Compliance => Ok(()),
-            Role::Developer => Err(Problem::wrong_role("compliance")),
-        }
-    }
-}
-
-impl FromRequestParts<Arc<Door>> for Caller {
-    type Rejection = Problem;
-
     /// A token of another account of this region learns nothing about this account, whatever its region. Credentials
     /// that are not known here may be known at the right region's door (spec 3.2); who shows none is told nothing.
-    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Answer<Self> {
-        let params = RawPathParams::from_request_parts(parts, door)
-            .await
-            .map_err(|_| Problem::not_found("account"))?;
+    ///
+    /// # Errors
+    /// 401, 404, or 421 with the right door.
+    pub async fn find(parts: &mut Parts, params: &RawPathParams, door: &Door) -> Answer<Self> {
         let account = params
             .iter()
             .find(|(name, _)| *name == "account")
@@ -101,10 +90,24 @@ impl FromRequestParts<Arc<Door>> for Caller {
                 Ok(Self {
                     account,
                     role: found.role,
+                    token_key: found.token_key,
                 })
             }
             _ => Err(Problem::not_found("account")),
         }
+    }
+}
+
+impl FromRequestParts<Arc<Door>> for Caller {
+    type Rejection = Problem;
+
+    /// Who was let pass by [`crate::access::authorize`].
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Door>) -> Answer<Self> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(Problem::unauthorized)
     }
 }
 

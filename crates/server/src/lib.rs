@@ -1,5 +1,6 @@
 //! The doors of Callvault: HTTP API and command line. What they do is done by `callvault_app`.
 
+pub mod access;
 pub mod api;
 pub mod batch;
 pub mod cli;

@@ -6,6 +6,7 @@ pub mod forecast;
 pub mod holds;
 pub mod layers;
 pub mod log;
+pub mod logs;
 pub mod messages;
 pub mod params;
 pub mod platform;
@@ -27,7 +28,7 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use crate::{door::Door, problem::Problem};
+use crate::{access, door::Door, problem::Problem};
 
 /// The longest JSON body.
 pub const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
@@ -52,6 +53,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
         deletions::list::list, deletions::certificate::certificate,
+        logs::list::list,
         log::checkpoint::checkpoint, log::tile::tile, log::key::key,
         platform::connect::connect, platform::call::get, platform::calls::list,
         platform::sms::send, platform::sms::bulk_send, platform::sms::get,
@@ -95,6 +97,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/forecast", get(forecast::get::get))
         .route("/holds", get(holds::list::list).post(holds::create::create))
         .route("/holds/{id}/lift", post(holds::lift::lift))
+        .route("/logs/{class}", get(logs::list::list))
         .route("/deletions", get(deletions::list::list))
         .route(
             "/deletions/{index}/certificate",
@@ -115,6 +118,8 @@ pub fn router(door: Arc<Door>) -> Router {
                 .layer(middleware::from_fn(layers::limit_audio)),
         )
         .route("/recordings/{sid}/audio", get(recordings::audio::audio));
+    let guard = middleware::from_fn_with_state(Arc::clone(&door), access::authorize);
+    let guarded = account.merge(streams).route_layer(guard);
     let public = Router::new()
         .route("/log/checkpoint", get(log::checkpoint::checkpoint))
         .route("/log/tile/{*path}", get(log::tile::tile))
@@ -125,7 +130,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/openapi.json", get(status::openapi::openapi))
         .layer(middleware::from_fn(layers::limit_time));
     public
-        .nest("/v1/accounts/{account}", account.merge(streams))
+        .nest(access::ACCOUNT_PATH, guarded)
         .fallback(|| async { Problem::not_found("path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(

@@ -39,7 +39,7 @@ pub(super) enum Tokens {
         /// Account.
         #[arg(value_parser = parse_account)]
         account: AccountSid,
-        /// developer or compliance.
+        /// owner, admin, developer, compliance, support or auditor.
         #[arg(long, default_value = "developer", value_parser = parse_role)]
         role: Role,
     },

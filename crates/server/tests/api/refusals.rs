@@ -87,7 +87,11 @@ async fn another_record_of_the_same_id_is_refused() {
         if sealed {
             world.clock.advance_to(now().plus_days(3));
             let report = world.site.open_vault("in").await.expect("a vault").tick().await;
-            assert_eq!((report.sealed, report.failures.len()), (1, 0), "{report:?}");
+            assert_eq!(
+                (report.sealed, report.failures.len()),
+                (2, 0),
+                "calls and accesses: {report:?}"
+            );
         }
         let (status, answer) = world.post(records, record.clone()).await;
         assert_eq!(

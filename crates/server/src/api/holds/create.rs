@@ -73,7 +73,6 @@ pub async fn create(
     caller: Caller,
     body: JsonBody<NewHold>,
 ) -> Answer<(StatusCode, Json<PlacedHold>)> {
-    caller.check_compliance()?;
     let new = read_json(body)?;
     let account = door.vault.get_account(&caller.account).await?;
     let review_at = parse_time("review_at", &new.review_at)?;

@@ -219,6 +219,12 @@ impl Platform {
     }
 }
 
+/// A refusal in the form that the path asks for.
+#[must_use]
+pub fn refuse(path: &str, problem: Problem) -> Response {
+    write_fault(Form::of_path(path), problem.into())
+}
+
 fn write_fault(form: Form, fault: Fault) -> Response {
     let mut response = form.refuse(fault.status, &fault.code, &fault.message);
     response.headers_mut().extend(fault.headers);
@@ -236,7 +242,7 @@ impl FromRequestParts<Arc<Door>> for Platform {
             .map_or_else(|| parts.uri.path().to_owned(), |path| path.0.clone());
         let form = Form::of_path(&path);
         let caller = Caller::from_request_parts(parts, door).await;
-        let caller = caller.map_err(|problem| write_fault(form, problem.into()))?;
+        let caller = caller.map_err(|problem| refuse(&path, problem))?;
         let allowance = door
             .limits
             .take(&caller.account, &parts.method, &path, door.vault.now());

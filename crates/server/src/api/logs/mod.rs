@@ -1,0 +1,3 @@
+//! The account's own logs.
+
+pub mod list;
