@@ -76,7 +76,9 @@ pub(crate) fn hkdf_sha256(salt: &[u8], input: &[u8], info: &[u8]) -> SecretKey {
     SecretKey::from_bytes(expanded)
 }
 
-fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
+/// HMAC-SHA-256 (RFC 2104) over the parts, one after the other.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     for part in parts {
         context.update(part);

@@ -18,4 +18,4 @@ pub mod stream;
 pub mod wrap;
 
 pub use error::SealError;
-pub use key::{KEY_BYTES, SecretKey, random_bytes};
+pub use key::{KEY_BYTES, SecretKey, hmac_sha256, random_bytes};

@@ -65,6 +65,8 @@ const DATA: &[Role] = &[Owner, Admin, Developer, Compliance];
 const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
 /// Settings that delete.
 const SETTINGS: &[Role] = &[Owner, Compliance];
+/// Where events go.
+const KEYS: &[Role] = &[Owner, Admin, Developer];
 /// The account's own logs.
 const LOGS: &[Role] = &[Owner, Admin, Compliance, Auditor];
 
@@ -130,6 +132,10 @@ pub static OPERATIONS: &[Operation] = &[
         RULES,
         Reads,
     ),
+    op(Method::GET, "/webhooks", "webhooks.list", KEYS, Reads),
+    op(Method::POST, "/webhooks", "webhook.created", KEYS, Changes),
+    op(Method::DELETE, "/webhooks/{id}", "webhook.deleted", KEYS, Changes),
+    op(Method::POST, "/webhooks/{id}/replay", "webhook.replayed", KEYS, Changes),
     op(Method::GET, "/logs/{class}", "logs.list", LOGS, Reads),
     platform(Method::GET, "/calls", "platform.calls.list", Reads),
     platform(Method::GET, "/calls.json", "platform.calls.list", Reads),

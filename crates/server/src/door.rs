@@ -34,8 +34,6 @@ pub struct Door {
     pub doors: Arc<BTreeMap<String, Url>>,
     /// Calls, messages and what is told of them.
     pub line: Line,
-    /// Wakes whoever works on the line.
-    pub work_waits: tokio::sync::Notify,
     /// Requests of this minute.
     pub limits: Limits,
     /// Takes single records in.

@@ -95,7 +95,6 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         let door = Arc::new(Door {
             vault: Arc::clone(&vault),
             line,
-            work_waits: tokio::sync::Notify::new(),
             limits: Limits::default(),
             directory: Arc::clone(&site.directory),
             doors: Arc::clone(&places),

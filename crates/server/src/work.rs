@@ -35,17 +35,23 @@ const LINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Works on a region's line until the task is dropped.
 pub async fn run_line(door: Arc<Door>) {
-    loop {
-        let report = door.line.work().await;
-        for failure in &report.failures {
-            let region = door.vault.region();
-            tracing::error!(region, failure, "work on the line failed and will be tried again");
+    let line = &door.line;
+    let remind = async {
+        loop {
+            clock::wait(LINE_PAUSE).await;
+            line.wake();
         }
-        tokio::select! {
-            () = door.work_waits.notified() => {}
-            () = clock::wait(LINE_PAUSE) => {}
+    };
+    let work = async {
+        loop {
+            for failure in &line.work().await.failures {
+                let region = door.vault.region();
+                tracing::error!(region, failure, "work on the line failed and will be tried again");
+            }
+            line.woken().await;
         }
-    }
+    };
+    futures::future::join::<_, _>(remind, work).await;
 }
 
 /// Logs what a tick did, if it did something.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+#[path = "api/hooks.rs"]
+mod hooks;
 #[path = "api/platform.rs"]
 mod platform;
 #[path = "api/refusals.rs"]

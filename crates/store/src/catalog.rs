@@ -51,6 +51,10 @@ pub trait Catalog: Accounts + Keys + Partitions + Recordings + Log + Jobs {
 pub trait Accounts: Send + Sync + 'static {
     /// A region-wide value (`region`, `log-key`, `purge-days`, ...).
     async fn find_value(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    /// The values whose names begin like this, in order of name.
+    async fn list_values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>>;
+    /// Removes a value. Returns whether it was there.
+    async fn delete_value(&self, name: &str) -> Result<bool>;
     /// Sets a region-wide value, whatever was there.
     async fn put_value(&self, name: &str, value: &[u8]) -> Result<()>;
     /// Sets a region-wide value if it is not set; returns the one that is in force.

@@ -9,7 +9,7 @@ use callvault_store::rows::{JobRow, JobState};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{CallOrder, Letter, Line, MessageOrder, Payload, StatusCallback, lane_of};
+use super::{CallOrder, Letter, Line, MessageOrder, Payload, PostError, StatusCallback, lane_of};
 use crate::{error::Result, vault::Account};
 
 /// When a delivery that failed is tried again, counted from the attempt before.
@@ -17,12 +17,16 @@ use crate::{error::Result, vault::Account};
 pub(super) enum Ladder {
     /// Status callbacks: after 5 and 15 minutes (the platform's documentation, "Webhooks").
     Callback,
+    /// Webhooks: after 5 seconds, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours (Standard Webhooks 1.0, "Retry
+    /// schedule").
+    Webhook,
 }
 
 impl Ladder {
     const fn pauses_s(self) -> &'static [i64] {
         match self {
             Self::Callback => &[300, 900],
+            Self::Webhook => &[5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400],
         }
     }
 }
@@ -34,25 +38,48 @@ pub(super) struct Delivery {
     pub ladder: Ladder,
     /// What it is about, for the log.
     pub event: String,
+    /// The endpoint, when it is a webhook.
+    pub endpoint: Option<String>,
+    /// The webhook's message id: the same for every attempt.
+    pub message: Option<String>,
+}
+
+/// What became of an attempt.
+struct Attempt<'a> {
+    number: usize,
+    outcome: &'a str,
+    answer: &'a str,
 }
 
 impl Line {
     /// Makes one attempt. The job that comes back says what is next.
-    pub(super) async fn deliver(&self, account: &Account, delivery: Delivery, mut job: JobRow) -> Result<JobRow> {
-        let posted = self.courier.post(&delivery.letter).await;
+    pub(super) async fn deliver(&self, account: &Account, mut delivery: Delivery, mut job: JobRow) -> Result<JobRow> {
+        let posted = match self.sign(account, &mut delivery).await? {
+            None => self.courier.post(&delivery.letter).await,
+            Some(why) => Err(PostError::Forbidden(why.to_owned())),
+        };
         let now = self.vault.now();
-        let tried = usize::try_from(job.attempts.max(1)).unwrap_or(usize::MAX);
-        let pause_s = delivery.ladder.pauses_s().get(tried - 1);
-        let (outcome, text) = match (&posted, pause_s) {
+        let number = usize::try_from(job.attempts.max(1)).unwrap_or(usize::MAX);
+        // Who is gone, removed or forbidden is not asked again.
+        let is_final = matches!(posted, Err(PostError::Forbidden(_) | PostError::Status(410)));
+        let pause_s = delivery.ladder.pauses_s().get(number - 1).filter(|_| !is_final);
+        let (outcome, answer) = match (&posted, pause_s) {
             (Ok(status), _) => ("delivered", status.to_string()),
             (Err(error), Some(_)) => ("failed", error.to_string()),
             (Err(error), None) => ("given_up", error.to_string()),
         };
-        self.log_delivery(account, &delivery, &job.id, now, (tried, outcome, &text))
-            .await?;
+        let attempt = Attempt {
+            number,
+            outcome,
+            answer: &answer,
+        };
+        self.log_delivery(account, &delivery, &job.id, attempt).await?;
         match (posted, pause_s) {
             (Err(_), Some(pause_s)) => job.run_at = now.plus_seconds(*pause_s),
             (posted, _) => {
+                if let (Err(_), Some(endpoint)) = (&posted, &delivery.endpoint) {
+                    self.disable(account, endpoint, &answer).await?;
+                }
                 job.state = if posted.is_ok() {
                     JobState::Done
                 } else {
@@ -65,17 +92,20 @@ impl Line {
         Ok(job)
     }
 
-    async fn log_delivery(
-        &self,
-        account: &Account,
-        delivery: &Delivery,
-        id: &str,
-        now: TimeUs,
-        (attempt, outcome, answer): (usize, &str, &str),
-    ) -> Result<()> {
-        let detail = json!({
-            "id": id, "url": delivery.letter.url, "attempt": attempt, "outcome": outcome, "answer": answer,
+    async fn log_delivery(&self, account: &Account, delivery: &Delivery, id: &str, attempt: Attempt<'_>) -> Result<()> {
+        let now = self.vault.now();
+        let mut detail = json!({
+            "id": id, "url": delivery.letter.url, "attempt": attempt.number, "outcome": attempt.outcome,
+            "answer": attempt.answer,
         });
+        if let (Some(endpoint), Some(message)) = (&delivery.endpoint, &delivery.message) {
+            detail["endpoint"] = endpoint.as_str().into();
+            detail["message"] = message.as_str().into();
+            // What was given up can be told again.
+            if let ("given_up", Payload::Json(payload)) = (attempt.outcome, &delivery.letter.payload) {
+                detail["payload"] = payload.as_str().into();
+            }
+        }
         let entry = Entry {
             sid: Account::fresh_sid(now)?,
             at: now,
@@ -95,6 +125,8 @@ impl Line {
             letter,
             ladder: Ladder::Callback,
             event: event.to_owned(),
+            endpoint: None,
+            message: None,
         };
         self.enqueue(account, kind, &id, self.vault.now(), &delivery).await
     }

@@ -7,8 +7,16 @@ mod carrier;
 mod courier;
 mod delivery;
 mod orders;
+mod webhook;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+};
 
 use callvault_core::{
     AccountSid, Class, Sid, TimeUs,
@@ -19,6 +27,8 @@ use callvault_seal::envelope;
 use callvault_store::rows::{JobRow, JobState};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::{
     error::{Result, VaultError},
@@ -28,6 +38,7 @@ use crate::{
 pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
 pub use courier::{Courier, Letter, Payload, PostError};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
+pub use webhook::{EVENTS, Endpoint, MAX_ENDPOINTS};
 
 use delivery::Delivery;
 use orders::Running;
@@ -63,6 +74,9 @@ pub struct Line {
     vault: Arc<Vault>,
     carrier: Arc<dyn Carrier>,
     courier: Arc<dyn Courier>,
+    /// The day whose warnings are out.
+    warned: AtomicI32,
+    wakes: Notify,
 }
 
 fn job_id(kind: &str, sid: Sid) -> String {
@@ -77,6 +91,8 @@ impl Line {
             vault,
             carrier,
             courier,
+            warned: AtomicI32::new(i32::MIN),
+            wakes: Notify::new(),
         }
     }
 
@@ -110,6 +126,7 @@ impl Line {
             messages.push(running.message());
         }
         self.vault.catalog.enqueue_all(&jobs).await?;
+        self.wake();
         Ok(messages)
     }
 
@@ -156,7 +173,9 @@ impl Line {
         body: &impl Serialize,
     ) -> Result<()> {
         let job = self.job(account, kind, id, run_at, body)?;
-        Ok(self.vault.catalog.enqueue_all(&[job]).await?)
+        self.vault.catalog.enqueue_all(&[job]).await?;
+        self.wake();
+        Ok(())
     }
 
     fn job(&self, account: &Account, kind: &str, id: &str, run_at: TimeUs, body: &impl Serialize) -> Result<JobRow> {
@@ -184,10 +203,34 @@ impl Line {
     /// Does everything that is due now, and what it makes due.
     pub async fn work(&self) -> LineReport {
         let mut report = LineReport::default();
+        // Once a day, and once for each process that begins: a warning that was told is not told again.
+        let today = self.vault.now().day();
+        if self.warned.swap(today.0, Ordering::Relaxed) != today.0
+            && let Err(error) = self.warn().await
+        {
+            self.warned.store(i32::MIN, Ordering::Relaxed);
+            report.failures.push(format!("warnings: {error}"));
+        }
         let mut busy: BTreeMap<&'static str, usize> = BTreeMap::new();
         let mut running = FuturesUnordered::new();
+        let settle = |busy: &mut BTreeMap<&'static str, usize>, kind: &'static str, done: Result<()>| {
+            if let Some(count) = busy.get_mut(kind) {
+                *count -= 1;
+            }
+            done.err().map(|error| format!("{kind}: {error}"))
+        };
         loop {
-            match self.lease(&busy).await {
+            // Jobs go on while the next one is looked for: one of them may hold what the catalog waits for.
+            let mut lease = pin!(self.lease(free_kinds(&busy)));
+            let leased = loop {
+                tokio::select! {
+                    leased = &mut lease => break leased,
+                    Some((kind, done)) = running.next(), if !running.is_empty() => {
+                        report.failures.extend(settle(&mut busy, kind, done));
+                    }
+                }
+            };
+            match leased {
                 Ok(Some((kind, job))) => {
                     *busy.entry(kind).or_default() += 1;
                     report.taken += 1;
@@ -195,33 +238,30 @@ impl Line {
                     continue;
                 }
                 Ok(None) => {}
-                Err(error) => {
-                    report.failures.push(format!("jobs: {error}"));
-                    if running.is_empty() {
-                        return report;
-                    }
-                }
+                Err(error) => report.failures.push(format!("jobs: {error}")),
             }
-            let Some((kind, done)) = running.next().await else {
+            if running.is_empty() {
                 return report;
-            };
-            if let Some(count) = busy.get_mut(kind) {
-                *count -= 1;
             }
-            if let Err(error) = done {
-                report.failures.push(format!("{kind}: {error}"));
+            tokio::select! {
+                Some((kind, done)) = running.next() => report.failures.extend(settle(&mut busy, kind, done)),
+                () = self.wakes.notified() => {}
             }
         }
     }
 
-    /// Takes a job of a kind that is not at its limit.
-    async fn lease(&self, busy: &BTreeMap<&'static str, usize>) -> Result<Option<(&'static str, JobRow)>> {
-        let free = |kind: &&'static str, limit: usize| busy.get(kind).is_none_or(|count| *count < limit);
-        let kinds: Vec<&'static str> = [CALL, MESSAGE]
-            .into_iter()
-            .filter(|kind| free(kind, ORDERS_AT_ONCE))
-            .chain(LANE_KINDS.into_iter().filter(|kind| free(kind, LANE_WIDTH)))
-            .collect();
+    /// Makes whoever works look for jobs.
+    pub fn wake(&self) {
+        self.wakes.notify_one();
+    }
+
+    /// Waits until there may be jobs.
+    pub async fn woken(&self) {
+        self.wakes.notified().await;
+    }
+
+    /// Takes a job of one of these kinds.
+    async fn lease(&self, kinds: Vec<&'static str>) -> Result<Option<(&'static str, JobRow)>> {
         let now = self.vault.now();
         let until = now.plus_seconds(LEASE_S);
         let job = self.vault.catalog.lease(&kinds, &self.vault.worker, now, until).await?;
@@ -286,6 +326,10 @@ impl Line {
         }
         self.keep(account, Record::Call(call.clone())).await?;
         self.tell_of_call(account, &running.order, &call, true).await?;
+        let data =
+            json!({ "sid": call.sid.to_string(), "status": call.status.as_str(), "duration_s": call.duration_s });
+        let id = job.id.clone();
+        self.emit(account, "call.ended", &id, now, data).await?;
         self.finish(job).await
     }
 
@@ -300,6 +344,9 @@ impl Line {
         let message = running.message();
         self.keep(account, Record::Message(message.clone())).await?;
         self.tell_of_message(account, &running.order, &message).await?;
+        let data = json!({ "sid": message.sid.to_string(), "status": message.status.as_str() });
+        let id = job.id.clone();
+        self.emit(account, "message.ended", &id, self.vault.now(), data).await?;
         self.finish(job).await
     }
 
@@ -312,6 +359,16 @@ impl Line {
             _ => Ok(()),
         }
     }
+}
+
+/// Kinds that are not at their limit.
+fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
+    let free = |kind: &&'static str, limit: usize| busy.get(kind).is_none_or(|count| *count < limit);
+    [CALL, MESSAGE]
+        .into_iter()
+        .filter(|kind| free(kind, ORDERS_AT_ONCE))
+        .chain(LANE_KINDS.into_iter().filter(|kind| free(kind, LANE_WIDTH)))
+        .collect()
 }
 
 /// Seals a job's body under its account's key.

@@ -14,6 +14,7 @@ pub mod recordings;
 pub mod records;
 pub mod retention;
 pub mod status;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         holds::list::list, holds::create::create, holds::lift::lift,
         deletions::list::list, deletions::certificate::certificate,
         logs::list::list,
+        webhooks::create::create, webhooks::list::list, webhooks::delete::delete, webhooks::replay::replay,
         log::checkpoint::checkpoint, log::tile::tile, log::key::key,
         platform::connect::connect, platform::call::get, platform::calls::list,
         platform::sms::send, platform::sms::bulk_send, platform::sms::get,
@@ -97,6 +99,9 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/forecast", get(forecast::get::get))
         .route("/holds", get(holds::list::list).post(holds::create::create))
         .route("/holds/{id}/lift", post(holds::lift::lift))
+        .route("/webhooks", get(webhooks::list::list).post(webhooks::create::create))
+        .route("/webhooks/{id}", delete(webhooks::delete::delete))
+        .route("/webhooks/{id}/replay", post(webhooks::replay::replay))
         .route("/logs/{class}", get(logs::list::list))
         .route("/deletions", get(deletions::list::list))
         .route(

@@ -14,7 +14,7 @@ fn start_line(world: &World) -> tokio::task::JoinHandle<()> {
     tokio::spawn(work::run_line(Arc::clone(&world.serving.doors[0].door)))
 }
 
-fn python() -> String {
+pub(crate) fn python() -> String {
     std::env::var("CALLVAULT_TEST_PYTHON").expect("run ./test once: it makes the Python environment and names it")
 }
 

@@ -45,10 +45,12 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
     let body = match path {
         "/retention" => Some(json!({"recording_days": 80})),
         "/holds" => Some(json!({"number": "+919900011111", "matter": "m", "reason": "r", "review_at": "2027-06-01"})),
+        "/webhooks" => Some(json!({"url": "https://example.com/hook"})),
         _ => None,
     };
     let query = match path {
         "/retention/preview" => "?recording_days=30",
+        "/webhooks/{id}/replay" => "?since=2026-11-01",
         _ => "",
     };
     (format!("{place}{query}"), body)
@@ -133,8 +135,7 @@ async fn every_request_is_in_the_logs_and_every_change_in_the_activity() {
             .send(Method::GET, &format!("/v1/accounts/acme/logs/{class}"), officer, None)
             .await;
         assert_eq!(status, StatusCode::OK, "{page}");
-        let entries = page["entries"].as_array().expect("entries").clone();
-        entries
+        page["entries"].as_array().expect("entries").clone()
     };
     let seen = log("api_access").await;
     let listed = seen

@@ -44,6 +44,22 @@ pub(super) async fn find_value(conn: &mut Conn, name: &str) -> Attempt<Option<Ve
     Ok(found.await?)
 }
 
+async fn list_values(conn: &mut Conn, prefix: &str) -> Attempt<Vec<(String, Vec<u8>)>> {
+    // Names are ASCII; nothing sorts behind the last character.
+    let select = "SELECT name, value FROM settings WHERE name >= $1 AND name < $2 ORDER BY name";
+    let rows = sqlx::query(select)
+        .bind(prefix)
+        .bind(format!("{prefix}\u{7f}"))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn delete_value(conn: &mut Conn, name: &str) -> Attempt<bool> {
+    let delete = sqlx::query("DELETE FROM settings WHERE name = $1").bind(name);
+    Ok(delete.execute(conn).await?.rows_affected() == 1)
+}
+
 pub(super) async fn put_value(conn: &mut Conn, name: &str, value: &[u8]) -> Attempt<()> {
     let upsert = "INSERT INTO settings (name, value) VALUES ($1, $2) \
                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -266,6 +282,14 @@ async fn list_tokens(conn: &mut Conn, account: &AccountSid) -> Attempt<Vec<Token
 impl Accounts for Backend {
     async fn find_value(&self, name: &str) -> Result<Option<Vec<u8>>> {
         read!(self, |conn| find_value(conn, name))
+    }
+
+    async fn list_values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        read!(self, |conn| list_values(conn, prefix))
+    }
+
+    async fn delete_value(&self, name: &str) -> Result<bool> {
+        transact!(self, |conn| delete_value(conn, name))
     }
 
     async fn put_value(&self, name: &str, value: &[u8]) -> Result<()> {

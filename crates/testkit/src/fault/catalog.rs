@@ -64,6 +64,18 @@ impl Accounts for FaultyCatalog {
             .await
     }
 
+    async fn list_values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        self.faults
+            .around("catalog", "list_values", self.inner.list_values(prefix))
+            .await
+    }
+
+    async fn delete_value(&self, name: &str) -> Result<bool> {
+        self.faults
+            .around("catalog", "delete_value", self.inner.delete_value(name))
+            .await
+    }
+
     async fn put_value(&self, name: &str, value: &[u8]) -> Result<()> {
         self.faults
             .around("catalog", "put_value", self.inner.put_value(name, value))

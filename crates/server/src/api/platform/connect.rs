@@ -45,7 +45,6 @@ pub async fn connect(State(door): State<Arc<Door>>, platform: Platform, FormBody
         let account = door.vault.get_account(&platform.caller.account).await?;
         let order = read_order(&door, &account, &fields?)?;
         let call = door.line.order_call(&account, order).await?;
-        door.work_waits.notify_one();
         Ok((
             StatusCode::OK,
             Node::of("Call", call_node(&door, &account, &call, None)),

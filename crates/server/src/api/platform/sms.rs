@@ -246,7 +246,6 @@ impl Text {
 
 async fn accept(door: &Door, account: &Account, orders: Vec<MessageOrder>) -> Result<Vec<Node>, Fault> {
     let messages = door.line.order_messages(account, orders).await?;
-    door.work_waits.notify_one();
     Ok(messages
         .iter()
         .map(|message| message_node(door, account, message))

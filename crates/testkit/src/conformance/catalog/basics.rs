@@ -19,6 +19,15 @@ pub async fn values_are_set_once_or_replaced(backend: &impl CatalogBackend) {
     assert_eq!(catalog.find_value("region").await.expect("a value"), None);
     assert_eq!(catalog.init_value("region", b"in").await.expect("a value"), b"in");
     assert_eq!(catalog.init_value("region", b"sg").await.expect("a value"), b"in");
+    for name in ["hook/a/2", "hook/a/1", "hook/ab/1", "hook/b/1"] {
+        catalog.put_value(name, name.as_bytes()).await.expect("a value");
+    }
+    assert!(catalog.delete_value("hook/b/1").await.expect("removed"));
+    assert!(!catalog.delete_value("hook/b/1").await.expect("not there"));
+    let listed = catalog.list_values("hook/a/").await.expect("values");
+    let names: Vec<_> = listed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["hook/a/1", "hook/a/2"]);
+    assert_eq!(listed[0].1, b"hook/a/1");
     catalog.put_value("region", b"xx").await.expect("replaced");
     assert_eq!(
         catalog.find_value("region").await.expect("a value").as_deref(),

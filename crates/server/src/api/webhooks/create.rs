@@ -1,0 +1,79 @@
+//! `POST /v1/accounts/{account}/webhooks`.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    api::params::{JsonBody, read_json},
+    door::{Caller, Door},
+    problem::{Answer, Problem},
+};
+
+/// The longest address.
+const MAX_URL_BYTES: usize = 2_000;
+
+/// An endpoint to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEndpoint {
+    /// `https://` or `http://`.
+    pub url: String,
+    /// Events to be told: `call.ended`, `message.ended`, `recordings.lapsing`; all if absent or empty.
+    #[serde(default)]
+    pub events: Vec<String>,
+}
+
+/// An endpoint that was made.
+#[derive(Serialize, ToSchema)]
+pub struct MadeEndpoint {
+    /// Identifier.
+    pub id: String,
+    /// What deliveries are signed with (Standard Webhooks); shown once.
+    pub secret: String,
+}
+
+/// Make an endpoint
+///
+/// Deliveries are signed as Standard Webhooks 1.0 says (`webhook-id`, `webhook-timestamp`, `webhook-signature`). One that is
+/// not answered with 2xx within 15 seconds is tried again after 5 seconds, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours;
+/// then, or at once on 410, the endpoint is disabled. Private, local and reserved addresses are refused.
+#[utoipa::path(
+    post, path = "/v1/accounts/{account}/webhooks", tag = "webhooks", operation_id = "create_webhook",
+    params(("account" = String, Path, description = "Account SID")),
+    request_body = NewEndpoint,
+    responses(
+        (status = 201, description = "Made", body = MadeEndpoint),
+        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Not for this role", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = [])),
+)]
+pub async fn create(
+    State(door): State<Arc<Door>>,
+    caller: Caller,
+    body: JsonBody<NewEndpoint>,
+) -> Answer<(StatusCode, Json<MadeEndpoint>)> {
+    let new = read_json(body)?;
+    let url = url::Url::parse(&new.url).ok();
+    let url =
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && new.url.len() <= MAX_URL_BYTES);
+    let url = url.ok_or_else(|| Problem::invalid("url", "Expected an http or https address."))?;
+    let account = door.vault.get_account(&caller.account).await?;
+    let made = door.line.create_endpoint(&account, url.to_string(), new.events).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(MadeEndpoint {
+            secret: made.shown_secret(),
+            id: made.id,
+        }),
+    ))
+}
