@@ -1,5 +1,7 @@
 //! Deleting: every cause ends in [`Vault::shred`], which destroys keys.
 
+mod check;
+
 use callvault_core::{
     AccountSid, Class, KeyId, Sid, TimeUs,
     hold::{Cause, decide_deletion},
@@ -194,14 +196,7 @@ impl Vault {
         let account = self.get_account(sid).await?;
         let mut rows = Vec::with_capacity(left.len());
         for recording in left.iter() {
-            let row = self.catalog.find_recording(sid, *recording).await?;
-            let row = row.filter(|row| self.is_kept(&account, row, now));
-            let row = row.ok_or(VaultError::NotFound { what: "recording" })?;
-            let facts = facts_of(&row);
-            let hold = callvault_core::hold::find_hold(&account.policy, &account.holds, &facts, now);
-            let floor = account.policy.find_floor(Class::Recording, row.at, now);
-            decide_deletion(Class::Recording, cause, hold.map(|hold| hold.id), floor).into_result()?;
-            rows.push(row);
+            rows.push(self.get_deletable(&account, *recording, cause, now).await?);
         }
         for row in &rows {
             // Before the deletion: a source that still has the file must not bring it back.
@@ -228,11 +223,6 @@ impl Vault {
     /// The name of the mark that a deleted recording leaves: a keyed hash of its SID.
     fn deleted_mark(&self, account: &AccountSid, recording: Sid) -> String {
         format!("deleted/{}", self.subject(account, Class::Recording, recording))
-    }
-
-    fn is_kept(&self, account: &Account, row: &RecordingRow, now: TimeUs) -> bool {
-        let access = callvault_core::hold::access(&account.policy, &account.holds, &facts_of(row), now);
-        access != callvault_core::hold::Access::Gone
     }
 
     /// Shreds recordings, a leaf for every thousand.
@@ -359,9 +349,7 @@ impl Vault {
     async fn try_close(&self, sid: &AccountSid, leaves: &mut Vec<u64>) -> Result<()> {
         let now = self.now();
         let account = self.get_account(sid).await?;
-        if let Some(hold) = account.holds.iter().find(|hold| hold.lifted_at.is_none()) {
-            decide_deletion(Class::Call, Cause::Closure, Some(hold.id), None).into_result()?;
-        }
+        check::decide_closure(&account)?;
         self.shred_contents(&account, now, leaves).await?;
         let doomed = Doomed {
             account_key: Some(account.key),
