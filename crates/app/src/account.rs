@@ -2,10 +2,8 @@
 
 use callvault_core::{
     AccountSid, Plan, TimeUs,
-    change::{
-        PlanChange, RecordingChange, apply_plan_change, apply_recording_change, decide_plan_change,
-        decide_recording_retention,
-    },
+    change::{PlanChange, RecordingChange, apply_plan_change, apply_recording_change},
+    forecast::Preview,
     retention::Policy,
 };
 use callvault_seal::{digest::sha256, random_bytes};
@@ -97,6 +95,19 @@ pub struct NewToken {
     pub secret: String,
 }
 
+/// A token as people see it. The secret is not kept, and so not here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenView {
+    /// The Basic auth user.
+    pub token_key: String,
+    /// `developer` or `compliance`.
+    pub role: String,
+    /// When it was made.
+    pub created_at: TimeUs,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<TimeUs>,
+}
+
 /// Who a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -185,6 +196,23 @@ impl Vault {
         }))
     }
 
+    /// Every token of an account, revoked ones included, oldest first.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] when there is no such account.
+    pub async fn list_tokens(&self, sid: &AccountSid) -> Result<Vec<TokenView>> {
+        let account = self.get_account(sid).await?;
+        let mut rows = self.catalog.list_tokens(&account.sid).await?;
+        rows.sort_by_key(|row| row.created_at);
+        let view = |row: TokenRow| TokenView {
+            token_key: row.token_key,
+            role: row.role,
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        };
+        Ok(rows.into_iter().map(view).collect())
+    }
+
     /// Revokes a token; the next request with it fails.
     ///
     /// # Errors
@@ -197,39 +225,32 @@ impl Vault {
         }
     }
 
-    /// What a new recording retention would mean, without doing it.
-    ///
-    /// # Errors
-    /// [`VaultError::Refused`] when the plan does not allow it.
-    pub fn decide_retention(&self, account: &Account, days: u32) -> Result<RecordingChange> {
-        Ok(decide_recording_retention(&account.policy, self.now(), days).into_result()?)
-    }
-
     /// Sets the recording retention. What has lapsed under the old setting is destroyed before the new one is
-    /// stored, so that an extension finds nothing to revive.
+    /// stored, so that an extension finds nothing to revive. Returns what is stored, and what it deletes sooner.
     ///
     /// # Errors
-    /// As [`Vault::decide_retention`]; [`StoreError::Conflict`] when somebody else changed the policy meanwhile.
-    pub async fn set_retention(&self, sid: &AccountSid, days: u32) -> Result<RecordingChange> {
+    /// [`VaultError::Refused`] when the plan does not allow it; [`StoreError::Conflict`] when somebody else changed the policy meanwhile.
+    pub async fn set_retention(&self, sid: &AccountSid, days: u32) -> Result<(RecordingChange, Preview)> {
         self.sweep_recordings(sid, self.now()).await?;
         let mut account = self.get_account(sid).await?;
-        let change = self.decide_retention(&account, days)?;
+        let (change, preview) = self.decide_retention_of(&account, days).await?;
         apply_recording_change(&mut account.policy, &change);
         self.store_policy(account).await?;
-        Ok(change)
+        Ok((change, preview))
     }
 
-    /// Changes the plan; a downgrade may shorten the recording retention, after notice.
+    /// Changes the plan; a downgrade may shorten the recording retention, after notice. Returns what is stored, and what
+    /// it deletes sooner.
     ///
     /// # Errors
     /// [`VaultError::Refused`]; [`StoreError::Conflict`] when somebody else changed the policy meanwhile.
-    pub async fn set_plan(&self, sid: &AccountSid, plan: Plan) -> Result<PlanChange> {
+    pub async fn set_plan(&self, sid: &AccountSid, plan: Plan) -> Result<(PlanChange, Preview)> {
         self.sweep_recordings(sid, self.now()).await?;
         let mut account = self.get_account(sid).await?;
-        let change = decide_plan_change(&account.policy, self.now(), plan).into_result()?;
+        let (change, preview) = self.decide_plan_of(&account, plan).await?;
         apply_plan_change(&mut account.policy, &change);
         self.store_policy(account).await?;
-        Ok(change)
+        Ok((change, preview))
     }
 
     async fn store_policy(&self, mut account: Account) -> Result<()> {

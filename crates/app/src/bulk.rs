@@ -4,11 +4,12 @@
 //! goes on where it stopped, and a finished one that is run again finds nothing new.
 
 mod days;
+mod rejects;
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{File, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    fs::File,
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,7 +30,8 @@ use crate::{
     vault::{Account, Vault},
 };
 
-use days::{Days, Refused, duplicate, plan_days};
+use days::{Days, duplicate, plan_days};
+pub use rejects::RejectFile;
 
 /// Rows read before they are sealed; bounds memory to some hundred megabytes.
 const BATCH_ROWS: usize = 250_000;
@@ -55,7 +57,8 @@ pub struct Progress {
     pub stored: u64,
     /// Records that were there already.
     pub known: u64,
-    /// Rows refused.
+    /// Rows refused. What a run returns also counts a last row that is cut; what is stored does not, as the row is read
+    /// again.
     pub rejected: u64,
     /// Bytes of the reject file that belong to these rows.
     reject_bytes: u64,
@@ -63,72 +66,6 @@ pub struct Progress {
     seam: [u8; 32],
     /// The zone that times without one were read in.
     time_zone: String,
-}
-
-/// Where rows go that are refused.
-pub struct RejectFile {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl RejectFile {
-    /// A reject file at this path; it is created with the first rejected row, readable by its owner alone. Its rows
-    /// are in clear, as the source wrote them: it is for whoever repairs them, and to be deleted after.
-    #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
-    }
-
-    /// Cuts what a killed run wrote after its last commit.
-    fn resume_at(&mut self, bytes: u64) -> std::io::Result<()> {
-        // A file that is removed is not written to any more.
-        self.file = None;
-        if bytes == 0 {
-            return match std::fs::remove_file(&self.path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        let file = OpenOptions::new().write(true).open(&self.path)?;
-        file.set_len(bytes)?;
-        self.file = Some(file);
-        Ok(())
-    }
-
-    fn write(&mut self, rejects: &[Refused]) -> std::io::Result<u64> {
-        let Some(file) = &mut self.file else {
-            if rejects.is_empty() {
-                return Ok(0);
-            }
-            let mut options = OpenOptions::new();
-            std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600);
-            self.file = Some(options.open(&self.path)?);
-            if let Some(file) = &mut self.file {
-                file.write_all(b"row,field,code,message,raw\n")?;
-            }
-            return self.write(rejects);
-        };
-        let mut text = csv::Writer::from_writer(Vec::new());
-        for (error, raw) in rejects {
-            let row = error.row.to_string();
-            let field = error.field.as_deref().unwrap_or("");
-            let columns: [&[u8]; 5] = [
-                row.as_bytes(),
-                field.as_bytes(),
-                error.code.as_bytes(),
-                error.message.as_bytes(),
-                raw,
-            ];
-            text.write_record(columns)?;
-        }
-        let bytes = text
-            .into_inner()
-            .map_err(|_| std::io::Error::other("the reject file's buffer"))?;
-        file.seek(SeekFrom::End(0))?;
-        file.write_all(&bytes)?;
-        file.sync_data()?;
-        file.stream_position()
-    }
 }
 
 /// What to import.
@@ -200,7 +137,8 @@ impl Vault {
             Err(_) if outcome.is_err() => {}
             Err(error) => return Err(error.into()),
         }
-        outcome.map(|()| progress)
+        progress.rejected += outcome?;
+        Ok(progress)
     }
 
     async fn lease_import(&self, account: &Account, id: &str) -> Result<JobRow> {
@@ -230,6 +168,8 @@ impl Vault {
         })
     }
 
+    /// Reads the file to its end. Returns how many last rows are cut, which is one at most: they are in the reject file
+    /// and not in the progress.
     async fn run_import(
         &self,
         account: &Arc<Account>,
@@ -237,9 +177,9 @@ impl Vault {
         job: &mut JobRow,
         progress: &mut Progress,
         report: &mut (dyn FnMut(&Progress) + Send),
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let mut rejects = RejectFile::new(import.rejects);
-        rejects
+        progress.reject_bytes = rejects
             .resume_at(progress.reject_bytes)
             .map_err(|source| in_file("reject file", source))?;
         let mut options = Options::new(account.country, import.time_zone, self.now());
@@ -265,14 +205,22 @@ impl Vault {
                 what: "import",
                 reason: "the reader stopped".to_owned(),
             })?;
-            let (reader, Some(batch)) = parsed.map_err(unreadable)? else {
-                return Ok(());
+            let (reader, Some(mut batch)) = parsed.map_err(unreadable)? else {
+                return Ok(0);
             };
             parsing = parse(reader);
+            let cut = batch.cut.take();
             let seam = seam_of(&mut seams, batch.position.offset).map_err(|source| in_file("import file", source))?;
             self.store_batch(account, batch, seam, &mut rejects, job, progress)
                 .await?;
             report(progress);
+            if cut.is_some() {
+                // Nothing is behind it. The next run cuts it out of the reject file and reads the row again.
+                rejects
+                    .write(cut.as_slice())
+                    .map_err(|source| in_file("reject file", source))?;
+                return Ok(1);
+            }
         }
     }
 
@@ -416,7 +364,7 @@ fn next_batch(
 }
 
 fn unreadable(error: ImportError) -> VaultError {
-    VaultError::invalid("file", error.to_string())
+    VaultError::invalid("file", format!("{error} ({})", error.code()))
 }
 
 fn in_file(what: &str, source: std::io::Error) -> VaultError {

@@ -1,5 +1,7 @@
 //! Deleting: every cause ends in [`Vault::shred`], which destroys keys.
 
+mod check;
+
 use callvault_core::{
     AccountSid, Class, KeyId, Sid, TimeUs,
     hold::{Cause, decide_deletion},
@@ -197,14 +199,7 @@ impl Vault {
         let account = self.get_account(sid).await?;
         let mut rows = Vec::with_capacity(left.len());
         for recording in left.iter() {
-            let row = self.catalog.find_recording(sid, *recording).await?;
-            let row = row.filter(|row| self.is_kept(&account, row, now));
-            let row = row.ok_or(VaultError::NotFound { what: "recording" })?;
-            let facts = facts_of(&row);
-            let hold = callvault_core::hold::find_hold(&account.policy, &account.holds, &facts, now);
-            let floor = account.policy.find_floor(Class::Recording, row.at, now);
-            decide_deletion(Class::Recording, cause, hold.map(|hold| hold.id), floor).into_result()?;
-            rows.push(row);
+            rows.push(self.get_deletable(&account, *recording, cause, now).await?);
         }
         for chunk in rows.chunks(KEYS_A_LEAF) {
             leaves.extend(self.shred_recordings(&account, chunk, cause, now).await?);
@@ -225,11 +220,6 @@ impl Vault {
     /// The name of the mark that a deleted recording leaves: a keyed hash of its SID.
     pub(crate) fn deleted_mark(&self, account: &AccountSid, recording: Sid) -> String {
         format!("deleted/{}", self.subject(account, Class::Recording, recording))
-    }
-
-    fn is_kept(&self, account: &Account, row: &RecordingRow, now: TimeUs) -> bool {
-        let access = callvault_core::hold::access(&account.policy, &account.holds, &facts_of(row), now);
-        access != callvault_core::hold::Access::Gone
     }
 
     /// Shreds recordings, a leaf for every thousand.
@@ -360,13 +350,7 @@ impl Vault {
                 break;
             }
             let account = self.account_of(row).await?;
-            if let Some(hold) = account.holds.iter().find(|hold| hold.lifted_at.is_none()) {
-                let reason = format!(
-                    "Legal hold {} freezes this account's records; it can go once the hold is lifted.",
-                    hold.id
-                );
-                return Err(callvault_core::Refusal::new("held", reason).into());
-            }
+            check::decide_closure(&account)?;
             match self.catalog.begin_closing(sid, account.version, self.now()).await {
                 // A hold was placed meanwhile, or another process was first: it is decided anew.
                 Err(StoreError::Conflict { .. }) if attempt < ATTEMPTS => {}

@@ -96,7 +96,7 @@ impl Vault {
                     keys += 1;
                     let last = TimeUs(row.day.end().0 - 1);
                     if late_by(account.policy.kept_until(class, last, row.day.start())) {
-                        let item = self.item_of(&account, &row, now).await?;
+                        let item = self.item_of(&account, &row, now, now).await?;
                         late += u64::from(item.held_rows < item.rows);
                     }
                 }

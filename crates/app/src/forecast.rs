@@ -1,8 +1,8 @@
 //! What will be deleted and when (spec 1.5), and what a change of settings would delete (spec 1.4).
 
 use callvault_core::{
-    AccountSid, Class, Day, TimeUs,
-    change::{PlanChange, RecordingChange, decide_plan_change},
+    AccountSid, Class, Day, Plan as AccountPlan, TimeUs,
+    change::{PlanChange, RecordingChange, decide_plan_change, decide_recording_retention},
     forecast::{ForecastRow, Preview, Warning, forecast, preview_plan_change, preview_recording_change, warnings},
     inventory::{Inventory, RecordingItem},
     plan::Policies,
@@ -27,7 +27,7 @@ impl Vault {
     pub async fn forecast(&self, sid: &AccountSid, to: TimeUs) -> Result<Vec<ForecastRow>> {
         let now = self.now();
         let account = self.get_account(sid).await?;
-        let inventory = self.inventory(&account, now).await?;
+        let inventory = self.inventory(&account, now, to).await?;
         let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
         Ok(forecast(&policies, &inventory, now, to))
     }
@@ -52,34 +52,44 @@ impl Vault {
     /// # Errors
     /// [`crate::VaultError::Refused`] when the plan does not allow it.
     pub async fn preview_retention(&self, sid: &AccountSid, days: u32) -> Result<(RecordingChange, Preview)> {
-        let account = self.get_account(sid).await?;
-        let change = self.decide_retention(&account, days)?;
-        let items = self.recording_items(&account, self.now()).await?;
-        let preview = preview_recording_change(&account.policy, &change, &items);
-        Ok((change, preview))
+        self.decide_retention_of(&self.get_account(sid).await?, days).await
     }
 
     /// What a new plan would change and delete, without doing it.
     ///
     /// # Errors
     /// [`crate::VaultError::Refused`].
-    pub async fn preview_plan(&self, sid: &AccountSid, plan: callvault_core::Plan) -> Result<(PlanChange, Preview)> {
-        let account = self.get_account(sid).await?;
-        let change = decide_plan_change(&account.policy, self.now(), plan).into_result()?;
-        let items = self.recording_items(&account, self.now()).await?;
+    pub async fn preview_plan(&self, sid: &AccountSid, plan: AccountPlan) -> Result<(PlanChange, Preview)> {
+        self.decide_plan_of(&self.get_account(sid).await?, plan).await
+    }
+
+    pub(crate) async fn decide_retention_of(&self, account: &Account, days: u32) -> Result<(RecordingChange, Preview)> {
+        let now = self.now();
+        let change = decide_recording_retention(&account.policy, now, days).into_result()?;
+        let items = self.recording_items(account, now).await?;
+        let preview = preview_recording_change(&account.policy, &change, &items);
+        Ok((change, preview))
+    }
+
+    pub(crate) async fn decide_plan_of(&self, account: &Account, plan: AccountPlan) -> Result<(PlanChange, Preview)> {
+        let now = self.now();
+        let change = decide_plan_change(&account.policy, now, plan).into_result()?;
+        let items = self.recording_items(account, now).await?;
         let preview = preview_plan_change(&account.policy, &change, &items);
         Ok((change, preview))
     }
 
-    /// Everything an account has, as the planner sees it.
-    pub(crate) async fn inventory(&self, account: &Account, now: TimeUs) -> Result<Inventory> {
+    /// Everything an account has, as the planner sees it, with the held rows of what falls due by `until`.
+    pub(crate) async fn inventory(&self, account: &Account, now: TimeUs, until: TimeUs) -> Result<Inventory> {
         let mut inventory = Inventory {
             recordings: self.recording_items(account, now).await?,
             ..Default::default()
         };
         for class in CLASSES {
             for row in self.catalog.list_partitions(&account.sid, class, all_days()).await? {
-                inventory.partitions.push(self.item_of(account, &row, now).await?);
+                inventory
+                    .partitions
+                    .push(self.item_of(account, &row, now, until).await?);
             }
         }
         Ok(inventory)

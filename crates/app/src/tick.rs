@@ -239,7 +239,7 @@ impl Vault {
     ) -> Result<()> {
         let mut inventory = Inventory::default();
         for row in rows {
-            inventory.partitions.push(self.item_of(account, row, now).await?);
+            inventory.partitions.push(self.item_of(account, row, now, now).await?);
         }
         let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
         let Plan { steps, next_due_at, .. } = plan(&policies, &inventory, now, self.purge);
@@ -297,9 +297,15 @@ impl Vault {
         Ok(())
     }
 
-    /// The planner's view of a partition.
-    pub(crate) async fn item_of(&self, account: &Account, row: &PartitionRow, now: TimeUs) -> Result<PartitionItem> {
-        let (held_rows, released_at) = self.held_rows(account, row, now).await?;
+    /// The planner's view of a partition at `now`, with its held rows if it falls due by `until`.
+    pub(crate) async fn item_of(
+        &self,
+        account: &Account,
+        row: &PartitionRow,
+        now: TimeUs,
+        until: TimeUs,
+    ) -> Result<PartitionItem> {
+        let (held_rows, released_at) = self.held_rows(account, row, now, until).await?;
         Ok(PartitionItem {
             account: row.account.clone(),
             class: row.class,
@@ -319,10 +325,16 @@ impl Vault {
     }
 
     /// How many rows of a partition a hold freezes, and when the latest hold that mattered was lifted. The partition is
-    /// read only when a hold can reach it.
-    async fn held_rows(&self, account: &Account, row: &PartitionRow, now: TimeUs) -> Result<(u64, Option<TimeUs>)> {
+    /// read only when it falls due by `until` and a hold can reach it.
+    async fn held_rows(
+        &self,
+        account: &Account,
+        row: &PartitionRow,
+        now: TimeUs,
+        until: TimeUs,
+    ) -> Result<(u64, Option<TimeUs>)> {
         let day_last = TimeUs(row.day.end().0 - 1);
-        let due = account.policy.kept_until(row.class, day_last, row.day.start()) <= now;
+        let due = account.policy.kept_until(row.class, day_last, row.day.start()) <= until;
         if !due || account.holds.iter().all(|hold| !may_reach(hold, row)) {
             return Ok((0, None));
         }

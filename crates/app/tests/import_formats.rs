@@ -288,6 +288,36 @@ fn own_formats() {
 }
 
 #[test]
+fn lengths_that_are_not_given_come_from_the_times() {
+    let row = |lengths: &str| {
+        let text = format!(
+            "{{\"at\":\"2026-01-31T09:30:00Z\",\"answered_at\":\"2026-01-31T09:30:08.5Z\",\"ended_at\":\"2026-01-31T09:32:10Z\",\
+             \"direction\":\"inbound\",\"from\":\"100\",\"to\":\"101\",\"status\":\"completed\"{lengths}}}\n"
+        );
+        read(text.as_bytes(), Format::Ndjson(Class::Call))
+    };
+    let lengths = |given: &str| {
+        let call = calls(row(given).records.into_iter().map(|(_, record)| record).collect()).remove(0);
+        (call.duration_s, call.talk_s)
+    };
+    assert_eq!(lengths(""), (130, 121));
+    assert_eq!(lengths(",\"talk_s\":100"), (130, 100));
+    assert_eq!(lengths(",\"duration_s\":90"), (90, 90));
+    assert_eq!(lengths(",\"duration_s\":0,\"talk_s\":0"), (0, 0));
+    assert_eq!(row(",\"talk_s\":131").rejects[0].error.code, "talk-exceeds-duration");
+    let csv = "at,direction,from,to,status,ended_at,duration_s\n\
+               2026-01-31T09:30:00Z,inbound,100,101,no-answer,2026-01-31T09:30:20Z,\n";
+    let call = calls(
+        read(csv.as_bytes(), Format::Csv(Class::Call))
+            .records
+            .into_iter()
+            .map(|row| row.1)
+            .collect(),
+    );
+    assert_eq!((call[0].duration_s, call[0].talk_s), (20, 0));
+}
+
+#[test]
 fn a_given_sid_is_kept_and_must_fit_its_time() {
     let row =
         |sid: &str| format!("sid,at,direction,from,to,status\n{sid},2026-01-31T09:30:00Z,inbound,100,101,completed\n");

@@ -225,9 +225,13 @@ pub fn decide_deletion(class: Class, cause: Cause, held: Option<HoldId>, floor: 
         return Decision::Allowed(());
     }
     if let Some(hold) = held {
+        let what = match cause {
+            Cause::Closure => "account",
+            _ => class.as_str(),
+        };
         return Decision::refuse(
             "held",
-            format!("Legal hold {hold} freezes this {class}; it can go once the hold is lifted."),
+            format!("Legal hold {hold} freezes this {what}; it can go once the hold is lifted."),
         );
     }
     let asked = matches!(cause, Cause::Request | Cause::Right | Cause::ConsentWithdrawn);

@@ -198,10 +198,27 @@ impl Site {
     /// The vault of an account's region.
     ///
     /// # Errors
-    /// [`SiteError::NoAccount`] when the directory does not know it.
+    /// [`SiteError::NoAccount`] when the directory does not know it, and every region that is here is as it should be:
+    /// what a lost catalog or an unfinished restore leaves of the directory says nothing.
     pub async fn open_vault_of(&self, account: &AccountSid) -> Result<Arc<Vault>, SiteError> {
-        let region = self.directory.find(account)?.ok_or(SiteError::NoAccount)?;
-        self.open_vault(&region).await
+        match self.directory.find(account)? {
+            Some(region) => self.open_vault(&region).await,
+            None => {
+                self.open_here().await?;
+                Err(SiteError::NoAccount)
+            }
+        }
+    }
+
+    /// Opens every region that is here.
+    ///
+    /// # Errors
+    /// [`SiteError`] of the first that cannot be opened.
+    pub async fn open_here(&self) -> Result<(), SiteError> {
+        for (region, _) in self.regions_here() {
+            self.open_vault(&region.name).await?;
+        }
+        Ok(())
     }
 
     /// Creates an account in a region. What can be refused is refused before the directory is written. The directory

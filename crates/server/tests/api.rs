@@ -459,6 +459,8 @@ async fn retention_holds_and_forecast_answer() {
         )
         .await;
     assert_eq!(status, StatusCode::CREATED, "{placed}");
+    let (_, answer) = world.get("/v1/accounts/acme/forecast?to=2028-01-01T00:00:00Z").await;
+    assert_eq!(answer["rows"], json!([]), "{answer}");
     let lift = format!("/v1/accounts/acme/holds/{}/lift", placed["id"].as_str().expect("an id"));
     assert_eq!(
         world.send(Method::POST, &lift, Some(&world.acme_officer), None).await.0,

@@ -5,7 +5,7 @@
 use callvault_app::{
     Vault, VaultError, bulk::ImportFile, certificate, coverage::HoldTarget, import::Format, ingest::Taken, read::Query,
 };
-use callvault_core::{Cause, Class, HoldScope, Plan, Reader, Record, TimeUs};
+use callvault_core::{Cause, Class, HoldScope, Plan, Reader, Record, TimeUs, forecast::Because};
 use callvault_testkit::fault::{Faults, Mode};
 use callvault_testkit::world::{Pair, World, at, call, number, recording};
 use futures::TryStreamExt;
@@ -180,14 +180,28 @@ async fn what_is_held_outlives_its_term_for_compliance_alone() {
             .place_hold(&account, scope, "Case 7", "Dispute", review)
             .await
             .unwrap();
+        // Before the term is over, the forecast knows already who stays.
+        let rows = world
+            .vault
+            .forecast(&account, at("2028-03-03T00:00:00Z"))
+            .await
+            .unwrap();
+        let foretold: Vec<_> = rows.iter().map(|row| (row.records, row.because)).collect();
+        assert_eq!(foretold, [(40, Because::TermOver)]);
         let refused = world.vault.close_account(&account).await;
         assert!(refused.is_err_and(|error| error.to_string().contains("hold")));
         let report = world.tick_at(at("2028-03-02T00:00:00Z")).await;
         assert_eq!(report.rewritten, 1, "{report:?}");
         assert_eq!(calls(&world, &account, Reader::Account).await, 0);
         assert_eq!(calls(&world, &account, Reader::Compliance).await, 10);
+        let soon = at("2028-03-03T00:00:00Z");
+        assert_eq!(world.vault.forecast(&account, soon).await.unwrap(), []);
         world.vault.lift_hold(&account, hold).await.unwrap();
         assert_eq!(calls(&world, &account, Reader::Compliance).await, 0);
+        let rows = world.vault.forecast(&account, soon).await.unwrap();
+        let foretold: Vec<_> = rows.iter().map(|row| (row.day, row.records, row.because)).collect();
+        let today = at("2028-03-02T00:00:00Z").day();
+        assert_eq!(foretold, [(today, 10, Because::HoldLifted)]);
         let report = world.tick_at(at("2028-03-02T00:00:01Z")).await;
         assert_eq!(report.shredded[0].cause, Cause::HoldLifted);
     }

@@ -18,6 +18,8 @@ pub(super) struct Days {
     /// By class and day.
     pub(super) days: Vec<DayRows>,
     pub(super) refused: Vec<Refused>,
+    /// The file's last row, where it is cut; not among the refused.
+    pub(super) cut: Option<Refused>,
     /// Rows that say what an earlier row of the batch says.
     pub(super) known: u64,
     /// The resume point behind the batch.
@@ -41,6 +43,7 @@ pub(super) fn plan_days(account: &Account, batch: Batch, now: TimeUs) -> Days {
         .into_iter()
         .map(|Reject { error, raw }| (error, raw))
         .collect();
+    let cut = if batch.cut { refused.pop() } else { None };
     let mut found: BTreeMap<(Class, Day), Vec<(u64, Record)>> = BTreeMap::new();
     for (row, record) in batch.records {
         match find_misfit(&record, now) {
@@ -68,6 +71,7 @@ pub(super) fn plan_days(account: &Account, batch: Batch, now: TimeUs) -> Days {
     Days {
         days,
         refused,
+        cut,
         known,
         position: batch.position,
     }

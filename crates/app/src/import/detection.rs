@@ -3,13 +3,13 @@
 use callvault_core::Class;
 
 use super::{
-    Format, asterisk,
+    Format, ImportError, asterisk,
     field::{Field, REQUIRED},
     own_csv::split_row,
 };
 
-/// Guesses the format from a file's first bytes (some kilobytes do) and its name. `None` when it is none of ours; then a
-/// [`super::Reader`] of any format says what it is, if it is a packed file or not UTF-8.
+/// Guesses the format from a file's first bytes (some kilobytes do) and its name. `None` when it is none of ours; then
+/// [`check_readable`] says what it is, if it is a packed file or not UTF-8.
 #[must_use]
 pub fn detect(first_bytes: &[u8], file_name: &str) -> Option<Format> {
     let bytes = first_bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first_bytes);
@@ -33,6 +33,31 @@ pub fn detect(first_bytes: &[u8], file_name: &str) -> Option<Format> {
     }
     let is_message = names.iter().any(|name| is_message_only(name)) || (says_message(file_name) && !has("duration_s"));
     Some(Format::Csv(if is_message { Class::Message } else { Class::Call }))
+}
+
+/// Whether a file that begins with these bytes can be read at all.
+///
+/// # Errors
+/// [`ImportError`] for an empty file, a packed one, and one in UTF-16.
+pub fn check_readable(data: &[u8]) -> Result<(), ImportError> {
+    let compressed: [(&[u8], &str); 5] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"PK\x03\x04", "zip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"BZh", "bzip2"),
+    ];
+    if let Some((_, name)) = compressed.iter().find(|(magic, _)| data.starts_with(magic)) {
+        return Err(ImportError::Compressed(name));
+    }
+    if data.starts_with(b"\xff\xfe") || data.starts_with(b"\xfe\xff") {
+        return Err(ImportError::Encoding("UTF-16"));
+    }
+    if data.is_empty() {
+        Err(ImportError::Empty)
+    } else {
+        Ok(())
+    }
 }
 
 fn detect_json(text: &str, file_name: &str) -> Option<Format> {

@@ -26,7 +26,7 @@ mod own_csv;
 mod reader;
 mod window;
 
-pub use detection::detect;
+pub use detection::{check_readable, detect};
 pub use directory::DirectoryStream;
 pub use reader::Reader;
 
@@ -183,6 +183,8 @@ pub struct Batch {
     pub records: Vec<(u64, Record)>,
     /// The refused rows.
     pub rejects: Vec<Reject>,
+    /// Whether the last of them is cut by the end of the file.
+    pub cut: bool,
     /// How many records lost a part of their `extra` to its limit; each names the parts in `extra` under `_dropped`.
     pub shortened: u64,
     /// The resume point behind these rows. It stays in front of a truncated last row, so that a file that has grown
@@ -205,6 +207,9 @@ pub enum ImportError {
     /// An own format for a class that import does not take.
     #[error("records of class {0} cannot be imported: call and message can")]
     UnsupportedClass(Class),
+    /// A switch's file where messages are wanted.
+    #[error("the file is written by {0}, and so holds calls: use `import calls`")]
+    CallsOnly(&'static str),
     /// The header line of an own CSV is no header.
     #[error("the header line {0}")]
     Header(String),
@@ -221,7 +226,7 @@ impl ImportError {
             Self::Empty => "empty-file",
             Self::Compressed(_) => "compressed-file",
             Self::Encoding(_) => "wrong-encoding",
-            Self::UnsupportedClass(_) => "unsupported-class",
+            Self::UnsupportedClass(_) | Self::CallsOnly(_) => "unsupported-class",
             Self::Header(_) => "bad-header",
             Self::Io(_) => "read-failed",
         }

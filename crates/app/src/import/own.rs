@@ -3,6 +3,7 @@
 use callvault_core::{
     Class, Number, Sid, TimeUs,
     record::{Call, CallStatus, Direction, Message, MessageStatus, Record},
+    time::SECOND_US,
 };
 use compact_str::CompactString;
 use std::num::IntErrorKind;
@@ -62,7 +63,11 @@ pub(crate) fn build_record<S: SidMaker>(
         None => derive_sid(&record, cx),
     };
     match &mut record {
-        Record::Call(call) => call.sid = sid,
+        Record::Call(call) => {
+            call.sid = sid;
+            derive_lengths(call, draft)?;
+            check_call(call, &CALL_FIELDS)?;
+        }
         Record::Message(message) => message.sid = sid,
         Record::Activity(entry) | Record::ApiAccess(entry) | Record::WebhookDelivery(entry) => entry.sid = sid,
     }
@@ -70,7 +75,7 @@ pub(crate) fn build_record<S: SidMaker>(
 }
 
 fn build_call<S: SidMaker>(draft: &mut Draft<'_>, cx: &mut Context<S>) -> Result<Call, Fault> {
-    let call = Call {
+    Ok(Call {
         sid: Sid([0; 16]),
         at: required_moment(draft, cx)?,
         source_id: name(draft, Field::SourceId)?,
@@ -99,9 +104,24 @@ fn build_call<S: SidMaker>(draft: &mut Draft<'_>, cx: &mut Context<S>) -> Result
         price_micros: integer(draft, Field::PriceMicros)?,
         caller_name: name(draft, Field::CallerName)?,
         extra: take_extra(draft)?,
+    })
+}
+
+/// Lengths that the row does not give, from its times. The SID is made before, of what the row says.
+fn derive_lengths(call: &mut Call, draft: &Draft<'_>) -> Result<(), Fault> {
+    let Some(ended_at) = call.ended_at else {
+        return Ok(());
     };
-    check_call(&call, &CALL_FIELDS)?;
-    Ok(call)
+    let since = |from: TimeUs| u32::try_from(ended_at.0.saturating_sub(from.0) / SECOND_US).unwrap_or(0);
+    if count(draft, Field::DurationS)?.is_none() {
+        call.duration_s = since(call.at);
+    }
+    if count(draft, Field::TalkS)?.is_none()
+        && let Some(answered_at) = call.answered_at
+    {
+        call.talk_s = since(answered_at).min(call.duration_s);
+    }
+    Ok(())
 }
 
 fn build_message<S: SidMaker>(draft: &mut Draft<'_>, cx: &mut Context<S>) -> Result<Message, Fault> {

@@ -7,6 +7,7 @@ use callvault_core::{Class, record::Record};
 use super::{
     Batch, Fault, Format, ImportError, Options, Position, Reject, SidMaker, asterisk,
     context::Context,
+    detection::check_readable,
     framing::{self, Frame},
     freeswitch, ndjson,
     own_csv::Header,
@@ -73,7 +74,6 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
             position: self.position(),
             ..Batch::default()
         };
-        let mut cut = false;
         while batch.records.len() + batch.rejects.len() < max_rows.max(1) {
             let quotes = matches!(self.grammar, Grammar::Asterisk | Grammar::Csv(_));
             let frame = match self.grammar {
@@ -82,8 +82,8 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
             };
             let ended = frame == Frame::End;
             // Behind a cut row comes nothing but the end.
-            cut = cut || self.take(frame, &mut batch);
-            if !cut {
+            batch.cut = batch.cut || self.take(frame, &mut batch);
+            if !batch.cut {
                 batch.position = self.position();
             }
             if ended {
@@ -109,7 +109,7 @@ impl<R: Read, S: SidMaker> Reader<R, S> {
         }
         if self.window.offset() == 0 {
             let data = self.window.data();
-            refuse_other_files(data)?;
+            check_readable(data)?;
             if data.starts_with(b"\xef\xbb\xbf") {
                 self.window.consume(3);
             }
@@ -220,27 +220,6 @@ impl<R: Read + Seek, S: SidMaker> Reader<R, S> {
 
 fn cap(row: &[u8]) -> Vec<u8> {
     row[..row.len().min(Reject::MAX_RAW_BYTES)].to_vec()
-}
-
-fn refuse_other_files(data: &[u8]) -> Result<(), ImportError> {
-    let compressed: [(&[u8], &str); 5] = [
-        (b"\x1f\x8b", "gzip"),
-        (b"PK\x03\x04", "zip"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"\xfd7zXZ\0", "xz"),
-        (b"BZh", "bzip2"),
-    ];
-    if let Some((_, name)) = compressed.iter().find(|(magic, _)| data.starts_with(magic)) {
-        return Err(ImportError::Compressed(name));
-    }
-    if data.starts_with(b"\xff\xfe") || data.starts_with(b"\xfe\xff") {
-        return Err(ImportError::Encoding("UTF-16"));
-    }
-    if data.is_empty() {
-        Err(ImportError::Empty)
-    } else {
-        Ok(())
-    }
 }
 
 /// Reads one row. A row at the end of the file, without a line break, that is not good is called truncated; of

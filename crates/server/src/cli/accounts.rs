@@ -2,7 +2,7 @@
 
 use callvault_app::{
     VaultError,
-    account::Role,
+    account::{Role, TokenView},
     core::{AccountSid, Class, Plan},
 };
 use clap::Subcommand;
@@ -42,6 +42,12 @@ pub(super) enum Tokens {
         /// owner, admin, developer, compliance, support or auditor.
         #[arg(long, default_value = "developer", value_parser = parse_role)]
         role: Role,
+    },
+    /// List an account's tokens, revoked ones included. Secrets are not kept, and so not shown.
+    List {
+        /// Account.
+        #[arg(value_parser = parse_account)]
+        account: AccountSid,
     },
     /// Revoke a token.
     Revoke {
@@ -85,6 +91,8 @@ impl Accounts {
 }
 
 async fn list(site: &Site, out: &Output) -> Done {
+    // A region that cannot be opened must not look like one without accounts.
+    site.open_here().await?;
     let mut rows = Vec::new();
     let mut lines = String::new();
     for (account, region) in site
@@ -143,6 +151,20 @@ async fn list(site: &Site, out: &Output) -> Done {
     })
 }
 
+fn show_tokens(tokens: &[TokenView]) -> String {
+    if tokens.is_empty() {
+        return "no tokens".to_owned();
+    }
+    let line = |token: &TokenView| {
+        let revoked = token.revoked_at.map(|at| format!(", revoked {at}")).unwrap_or_default();
+        format!(
+            "{}  {:10}  created {}{revoked}\n",
+            token.token_key, token.role, token.created_at
+        )
+    };
+    tokens.iter().map(line).collect()
+}
+
 impl Tokens {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
         match self {
@@ -157,6 +179,19 @@ impl Tokens {
                         )
                     },
                 )
+            }
+            Self::List { account } => {
+                let tokens = site.open_vault_of(&account).await?.list_tokens(&account).await?;
+                let rows: Vec<_> = tokens
+                    .iter()
+                    .map(|token| {
+                        json!({
+                            "key": token.token_key, "role": token.role, "created_at": token.created_at.to_string(),
+                            "revoked_at": token.revoked_at.map(|at| at.to_string()),
+                        })
+                    })
+                    .collect();
+                out.show(&json!({ "account": account, "tokens": rows }), || show_tokens(&tokens))
             }
             Self::Revoke { account, token_key } => {
                 site.open_vault_of(&account)

@@ -64,6 +64,7 @@ impl Delete {
             Self::Recording { account, sid, confirm } => {
                 let vault = site.open_vault_of(&account).await?;
                 let view = vault.get_recording(&account, sid, Reader::Compliance).await?;
+                vault.check_recording_deletion(&account, sid, Cause::Request).await?;
                 let what = format!("Deletes recording {sid} of {} ({}).", view.at, show_bytes(view.bytes));
                 out.confirm(&sid.to_string(), confirm.as_deref(), &what)?;
                 let entries = vault.delete_recordings(&account, &[sid], Cause::Request).await?;
@@ -72,6 +73,7 @@ impl Delete {
             Self::Records(records) => records.run(site, out).await,
             Self::Account { account, confirm } => {
                 let vault = site.open_vault_of(&account).await?;
+                vault.check_closure(&account).await?;
                 let mut total = 0;
                 let mut parts = Vec::new();
                 for class in [Class::Call, Class::Message, Class::Recording] {

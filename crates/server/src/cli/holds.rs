@@ -138,7 +138,22 @@ impl Holds {
 }
 
 impl Place {
+    /// What is held is said in one way.
+    fn check_scope(&self) -> Done {
+        let (from, to) = (self.from.is_some(), self.to.is_some());
+        let ways = [!self.sid.is_empty(), self.number.is_some(), from || to];
+        let usage = |text: &str| Err(CliError::Usage(text.to_owned()));
+        match ways.into_iter().filter(|way| *way).count() {
+            0 => usage("say what is held: --sid, --number, or --from with --to"),
+            1 if from != to => usage("--from and --to go together"),
+            1 if self.class.is_some() && !from => usage("--class goes with --from and --to"),
+            1 => Ok(()),
+            _ => usage("a hold has one scope: --sid, --number, or --from with --to; place one hold for each"),
+        }
+    }
+
     async fn run(self, site: &Site, out: &Output) -> Done {
+        self.check_scope()?;
         let vault = site.open_vault_of(&self.account).await?;
         let new = NewHold {
             sids: (!self.sid.is_empty()).then_some(self.sid),

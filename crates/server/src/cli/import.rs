@@ -9,7 +9,7 @@ use callvault_app::{
     Vault,
     bulk::{ImportFile, Progress},
     core::{AccountSid, Class},
-    import::{Format, detect, parse_time_zone},
+    import::{Format, ImportError, check_readable, detect, parse_time_zone},
 };
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
@@ -29,7 +29,7 @@ pub(super) enum Import {
     Calls(Records),
     /// Import message records: our own NDJSON and CSV.
     Messages(Records),
-    /// Import recordings (WAV and MP3), matched to their calls by file name or a list.
+    /// Import recordings (WAV and MP3), matched to their calls by file name.
     Recordings(Recordings),
 }
 
@@ -199,6 +199,19 @@ impl Records {
     }
 
     fn format_of(&self, path: &Path, class: Class) -> Result<Format, CliError> {
+        let format = self.find_format(path, class)?;
+        let switch = match format {
+            Format::AsteriskCsv => "Asterisk",
+            Format::FreeswitchJson => "FreeSWITCH",
+            Format::Ndjson(_) | Format::Csv(_) => return Ok(format),
+        };
+        match class {
+            Class::Message => Err(unreadable(&ImportError::CallsOnly(switch))),
+            _ => Ok(format),
+        }
+    }
+
+    fn find_format(&self, path: &Path, class: Class) -> Result<Format, CliError> {
         match self.format {
             Some(FormatName::Asterisk) => Ok(Format::AsteriskCsv),
             Some(FormatName::Freeswitch) => Ok(Format::FreeswitchJson),
@@ -209,6 +222,7 @@ impl Records {
                 std::fs::File::open(path)
                     .and_then(|file| file.take(16 * 1024).read_to_end(&mut start))
                     .map_err(|error| CliError::file("import file", &error))?;
+                check_readable(&start).map_err(|error| unreadable(&error))?;
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 match detect(&start, &name) {
                     // Own files say by their fields what they are; the command says it too, and the reader checks it.
@@ -222,6 +236,10 @@ impl Records {
             }
         }
     }
+}
+
+fn unreadable(error: &ImportError) -> CliError {
+    CliError::Refused(format!("{error} ({})", error.code()))
 }
 
 fn beside(path: &Path) -> PathBuf {

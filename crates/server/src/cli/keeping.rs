@@ -113,8 +113,8 @@ impl Retention {
                     );
                     for change in &body.scheduled {
                         text += &format!(
-                            "from {}: recordings {} days\n",
-                            change.effective_at, change.recording_days
+                            "from {}: plan {}, recordings {} days\n",
+                            change.effective_at, change.plan, change.recording_days
                         );
                     }
                     for term in &body.classes {
@@ -146,7 +146,7 @@ impl Retention {
                     let what = show_change(&ChangeBody::new(&change, &preview));
                     out.confirm(account.as_str(), confirm.as_deref(), what.trim_end())?;
                 }
-                let change = vault.set_retention(&account, recording_days).await?;
+                let (change, preview) = vault.set_retention(&account, recording_days).await?;
                 let body = ChangeBody::new(&change, &preview);
                 out.show(&body, || show_change(&body))
             }
@@ -158,20 +158,26 @@ impl PlanCommand {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
         let Self::Set { account, plan, confirm } = self;
         let vault = site.open_vault_of(&account).await?;
-        let (change, preview) = vault.preview_plan(&account, plan).await?;
+        let (_, preview) = vault.preview_plan(&account, plan).await?;
         if preview.records > 0 {
             let (records, bytes) = (show_counted(preview.records, "recording"), show_bytes(preview.bytes));
             let what = format!("Deletes {records} ({bytes}) sooner.");
             out.confirm(account.as_str(), confirm.as_deref(), &what)?;
         }
-        vault.set_plan(&account, plan).await?;
+        let (change, preview) = vault.set_plan(&account, plan).await?;
         let effective_at = change.effective_at.to_string();
+        let first_at = preview.first_at.map(|at| at.to_string());
         let value = json!({
             "plan": plan.as_str(), "previous_plan": change.previous_plan.as_str(), "effective_at": effective_at,
-            "deletes_sooner": preview.records,
+            "deletes_sooner": preview.records, "first_at": first_at,
         });
         out.show(&value, || {
-            format!("plan {plan} instead of {}, from {effective_at}", change.previous_plan)
+            let mut text = format!("plan {plan} instead of {}, from {effective_at}\n", change.previous_plan);
+            if let Some(first_at) = &first_at {
+                let (records, bytes) = (show_counted(preview.records, "recording"), show_bytes(preview.bytes));
+                text += &format!("deletes {records} ({bytes}) sooner, the first at {first_at}\n");
+            }
+            text
         })
     }
 }

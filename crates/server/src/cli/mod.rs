@@ -64,7 +64,7 @@ enum Command {
     /// Create and list accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
-    /// Create and revoke API tokens.
+    /// Create, list and revoke API tokens.
     #[command(subcommand)]
     Tokens(accounts::Tokens),
     /// Show, preview and set how long recordings are kept.

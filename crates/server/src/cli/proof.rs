@@ -167,9 +167,15 @@ fn refuse(reason: String) -> CliError {
 fn summary<W, T>(deletion: &callvault_app::core::proof::Deletion<W, T>) -> String {
     let class = deletion.class.map_or("account key", callvault_app::core::Class::as_str);
     let records = show_counted(deletion.records, &format!("{class} record"));
+    // `to` lies one microsecond behind the last record.
+    let span = if deletion.to.0.saturating_sub(deletion.from.0) <= 1 {
+        deletion.from.to_string()
+    } else {
+        format!("{} to {}", deletion.from, deletion.to)
+    };
     format!(
-        "{records} of {} to {} deleted at {} in region {} ({})",
-        deletion.from, deletion.to, deletion.at, deletion.region, deletion.cause
+        "{records} of {span} deleted at {} in region {} ({})",
+        deletion.at, deletion.region, deletion.cause
     )
 }
 

@@ -1,7 +1,7 @@
 //! `import recordings`: WAV and MP3 files, matched to their calls by file name.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::Cursor,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{api::recordings::create::recording_sid, site::Site};
 
-/// How far a call may lie from what its recording's file says of time.
+/// How far from what a recording's file says of time its call is looked for first.
 const AROUND_DAYS: i64 = 2;
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -192,10 +192,12 @@ fn hint(file: &Path, id: &str) -> Option<TimeUs> {
         .map(|seconds| TimeUs(seconds.saturating_mul(1_000_000)))
 }
 
-/// The calls that the files' names mean, by the id in the name.
+/// The calls that the files' names mean, by the id in the name. They are looked for around the time that the files say;
+/// a copied file's time says nothing, so what is not found there is looked for in the whole account.
 async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Result<HashMap<String, Match>, CliError> {
     let mut found = HashMap::new();
-    let mut wanted: HashMap<String, TimeUs> = HashMap::new();
+    let mut wanted = HashSet::new();
+    let mut hints = Vec::new();
     for file in files {
         let name = name_of(file);
         let Some(id) = match_recording(&name) else { continue };
@@ -208,40 +210,55 @@ async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Resu
                 Err(VaultError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             },
-            Err(_) => _ = hint(file, id).map(|at| wanted.insert(id.to_owned(), at)),
+            Err(_) => {
+                hints.extend(hint(file, id));
+                wanted.insert(id.to_owned());
+            }
         }
     }
-    let (Some(first), Some(last)) = (wanted.values().min(), wanted.values().max()) else {
-        return Ok(found);
-    };
-    let is_wanted = |record: &Record| match record {
-        Record::Call(call) => call
-            .source_id
-            .as_ref()
-            .is_some_and(|id| wanted.contains_key(id.as_str())),
-        _ => false,
-    };
+    if let (Some(first), Some(last)) = (hints.iter().min(), hints.iter().max()) {
+        let near = Query {
+            from: Some(first.plus_days(-AROUND_DAYS)),
+            to: Some(last.plus_days(AROUND_DAYS)),
+            ..Query::default()
+        };
+        find_by_source_id(vault, account, near, &mut wanted, &mut found).await?;
+    }
+    find_by_source_id(vault, account, Query::default(), &mut wanted, &mut found).await?;
+    Ok(found)
+}
+
+/// Looks for calls by what their source calls them; those that are found are no longer wanted.
+async fn find_by_source_id(
+    vault: &Vault,
+    account: &Account,
+    range: Query<'_>,
+    wanted: &mut HashSet<String>,
+    found: &mut HashMap<String, Match>,
+) -> Result<(), CliError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let asked = wanted.clone();
+    let is_asked = |record: &Record| record.source_id().is_some_and(|id| asked.contains(id.as_str()));
     let mut query = Query {
-        from: Some(first.plus_days(-AROUND_DAYS)),
-        to: Some(last.plus_days(AROUND_DAYS)),
-        filter: Some(&is_wanted),
+        filter: Some(&is_asked),
         limit: callvault_app::read::MAX_PAGE,
-        ..Query::default()
+        ..range
     };
     loop {
         let page = vault
             .list_records_of(account, Class::Call, &query, Reader::Compliance)
             .await?;
         for record in &page.records {
-            if let Record::Call(call) = record
-                && let Some(id) = &call.source_id
-            {
+            if let Some(id) = record.source_id() {
+                wanted.remove(id.as_str());
                 found.insert(id.to_string(), match_of(record));
             }
         }
         match page.next {
             Some(next) => query.after = Some(next),
-            None => return Ok(found),
+            None => return Ok(()),
         }
     }
 }

@@ -77,3 +77,36 @@ fn one_region_needs_no_name_and_two_do() {
     assert!(error.contains("--region") && error.contains("in, sg"), "{error}");
     assert_eq!(two.json(&["keys", "status", "--region", "sg"])["region"], "sg");
 }
+
+#[test]
+fn tokens_are_listed_without_their_secrets() {
+    let place = Place::new(EMBEDDED);
+    place.json(&["accounts", "create", "acme", "--country", "IN", "--region", "in"]);
+    assert_eq!(place.run(&["tokens", "list", "acme"]).out, "no tokens\n");
+    let first = place.json(&["tokens", "create", "acme"]);
+    let second = place.json(&["tokens", "create", "acme", "--role", "compliance"]);
+    let key = first["key"].as_str().expect("a key");
+    place.json(&["tokens", "revoke", "acme", key]);
+    let listed = place.json(&["tokens", "list", "acme"]);
+    let tokens = listed["tokens"].as_array().expect("tokens");
+    assert_eq!(tokens.len(), 2, "{listed}");
+    assert_eq!(
+        (&tokens[0]["key"], &tokens[0]["role"]),
+        (&first["key"], &"developer".into())
+    );
+    assert_eq!(
+        (&tokens[1]["key"], &tokens[1]["role"]),
+        (&second["key"], &"compliance".into())
+    );
+    assert!(
+        tokens[0]["revoked_at"].is_string() && tokens[1]["revoked_at"].is_null(),
+        "{listed}"
+    );
+    assert!(tokens.iter().all(|token| token["created_at"].is_string()), "{listed}");
+    let told = place.run(&["tokens", "list", "acme"]).out;
+    assert!(told.contains(key) && told.contains("revoked"), "{told}");
+    for secret in [&first["secret"], &second["secret"]] {
+        let secret = secret.as_str().expect("a secret");
+        assert!(!told.contains(secret) && !listed.to_string().contains(secret));
+    }
+}

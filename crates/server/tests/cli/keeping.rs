@@ -28,14 +28,32 @@ fn holds_say_what_they_block_and_block_it() {
         (["--number", ""], "number"),
         (["--number", "abc"], "number"),
         (["--number", "not a number!"], "number"),
-        (["--from", "2026-01-01"], "sids"),
     ] {
         let ran = place_hold(&target);
         assert_eq!(ran.code, 1, "{target:?} {ran:?}");
         assert!(ran.error().starts_with(&format!("{field}: ")), "{target:?} {ran:?}");
     }
+    // No scope, half a scope and two are wrong usage, and the options are named.
+    for target in [
+        &[][..],
+        &["--from", "2026-01-01"],
+        &["--sid", &calls[3], "--number", CALLER],
+        &["--number", CALLER, "--from", "2026-01-01", "--to", "2026-01-02"],
+        &["--number", CALLER, "--class", "call"],
+    ] {
+        let ran = place_hold(target);
+        assert_eq!(ran.code, 2, "{target:?} {ran:?}");
+        assert!(ran.error().contains("--from"), "{target:?} {ran:?}");
+    }
+    let foretold = || {
+        let forecast = place.json(&["forecast", "acme", "--to", "2099-01-01"]);
+        let rows = forecast["rows"].as_array().cloned().unwrap_or_default();
+        rows.iter().filter_map(|row| row["records"].as_u64()).sum::<u64>()
+    };
+    assert_eq!(foretold(), 11);
     let number = place_hold(&["--number", CALLER]);
     assert_eq!(number.code, 0, "{number:?}");
+    assert_eq!(foretold(), 0, "a hold that stands keeps them");
     // A number that nobody has called yet may be held.
     assert_eq!(place_hold(&["--number", "+919900099999"]).code, 0);
     assert_eq!(place_hold(&["--sid", &calls[3]]).code, 0);
@@ -63,9 +81,15 @@ fn holds_say_what_they_block_and_block_it() {
     // What is held stays.
     let held = place.fails(1, &["delete", "recording", "acme", &recording, "--confirm", &recording]);
     assert!(held.contains("hold"), "{held}");
+    // Nobody is asked to confirm what is refused.
+    let held = place.fails(1, &["delete", "recording", "acme", &recording]);
+    assert!(held.contains("freezes this recording"), "{held}");
+    let held = place.fails(1, &["delete", "account", "acme"]);
+    assert!(held.contains("freezes this account"), "{held}");
     for hold in listed["holds"].as_array().expect("holds") {
         place.json(&["holds", "lift", "acme", hold["id"].as_str().expect("an id")]);
     }
+    assert_eq!(foretold(), 11);
     place.fails(
         1,
         &[
@@ -142,6 +166,13 @@ fn what_is_deleted_has_a_certificate_that_a_stranger_checks() {
         "{valid}"
     );
     assert_eq!(place.json(&["verify", "good.txt", "--key", "key.txt"])["valid"], true);
+    // One record has one moment.
+    let told = place.run(&["verify", "good.txt", "--key", "key.txt"]).out;
+    let moment = callvault_app::core::TimeUs(noon().0 + 300_000_000);
+    assert!(
+        told.contains(&format!("1 call record of {moment} deleted at ")),
+        "{told}"
+    );
     let good = read(&place.path("good.txt"));
     place.write("forged.txt", good.replacen("\"records\":1", "\"records\":2", 1));
     place.write("cut.txt", &good[..good.len() / 2]);
@@ -173,4 +204,31 @@ fn what_is_deleted_has_a_certificate_that_a_stranger_checks() {
     assert_eq!(closed["accounts"][0]["closed"], true, "{closed}");
     assert_eq!(place.json(&["deletions", "acme"])["deletions"][0]["cause"], "closure");
     place.json(&["certificate", "acme", &entry]);
+}
+
+#[test]
+fn what_is_printed_of_a_change_is_what_is_stored() {
+    let place = Place::new(EMBEDDED);
+    let calls = place.prepare();
+    place.record(&calls[0]);
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let stored = || {
+        let shown = place.json(&["retention", "show", "acme"]);
+        let change = shown["scheduled"][0].clone();
+        (text(&change["effective_at"]), text(&change["plan"]))
+    };
+    let set = place.json(&["retention", "set", "acme", "--recording-days", "1", "--confirm", "acme"]);
+    assert_eq!((text(&set["effective_at"]), "growth".to_owned()), stored());
+    // What is older than the new setting goes with it, and not before.
+    assert_eq!(set["deletes"]["first_at"], set["effective_at"], "{set}");
+    place.json(&["retention", "set", "acme", "--recording-days", "90"]);
+    place.json(&["plan", "set", "acme", "enterprise"]);
+    place.json(&["retention", "set", "acme", "--recording-days", "365"]);
+    let set = place.json(&["plan", "set", "acme", "starter", "--confirm", "acme"]);
+    assert_eq!((text(&set["effective_at"]), "starter".to_owned()), stored());
+    assert!(
+        set["first_at"].is_null() || text(&set["first_at"]) >= text(&set["effective_at"]),
+        "{set}"
+    );
+    assert!(place.run(&["retention", "show", "acme"]).out.contains("plan starter"));
 }

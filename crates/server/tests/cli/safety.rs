@@ -51,6 +51,16 @@ fn a_backup_comes_back_without_what_was_deleted_since() {
         fs::set_permissions(other.path("vault/in/keys"), fs::Permissions::from_mode(0o600)).expect("its mode");
     };
     let restore = |folder: &str| other.run(&["restore", folder, "--log", &log, "--json"]);
+    // A region whose catalog is not there is not one without accounts.
+    for command in [
+        &["accounts", "list"][..],
+        &["forecast", "acme"],
+        &["tokens", "list", "acme"],
+    ] {
+        key_file();
+        let error = other.fails(3, command);
+        assert!(error.contains("the catalog is empty"), "{error}");
+    }
     key_file();
     fs::remove_file(bring("no-manifest").join("manifest.json")).expect("removed");
     let refused = restore("no-manifest");

@@ -195,7 +195,7 @@ impl Sim {
         let (sid, model) = &mut self.accounts[account];
         let expected = model.set_retention(now, days);
         let change = self.world.vault.set_retention(sid, u32::try_from(days).unwrap()).await;
-        let effective = change.as_ref().ok().map(|change| change.effective_at.0);
+        let effective = change.as_ref().ok().map(|(change, _)| change.effective_at.0);
         assert_eq!(
             effective,
             expected,
@@ -211,7 +211,7 @@ impl Sim {
         let now = self.now;
         let (sid, model) = &mut self.accounts[account];
         let expected = model.set_plan(now, ceiling(plan));
-        let change = self.world.vault.set_plan(sid, plan).await.unwrap();
+        let (change, _) = self.world.vault.set_plan(sid, plan).await.unwrap();
         assert_eq!(
             change.effective_at.0,
             expected,

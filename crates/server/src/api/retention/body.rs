@@ -33,6 +33,8 @@ pub struct ScheduledBody {
     /// When it takes effect.
     #[schema(format = DateTime)]
     pub effective_at: String,
+    /// `starter`, `growth` or `enterprise` from then on.
+    pub plan: &'static str,
     /// Days that recordings are kept from then on.
     pub recording_days: u32,
 }
@@ -125,6 +127,7 @@ impl RetentionBody {
                 .into_iter()
                 .map(|at| ScheduledBody {
                     effective_at: at.to_string(),
+                    plan: policy.plan_at(at).as_str(),
                     recording_days: policy.recording_days_at(at),
                 })
                 .collect(),

@@ -40,11 +40,7 @@ pub struct Setting {
 )]
 pub async fn put(State(door): State<Arc<Door>>, caller: Caller, body: JsonBody<Setting>) -> Answer<Json<ChangeBody>> {
     let setting = read_json(body)?;
-    let (_, preview) = door
-        .vault
-        .preview_retention(&caller.account, setting.recording_days)
-        .await?;
-    let change = door
+    let (change, preview) = door
         .vault
         .set_retention(&caller.account, setting.recording_days)
         .await?;
