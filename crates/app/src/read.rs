@@ -160,7 +160,7 @@ impl Vault {
         Ok(None)
     }
 
-    async fn hidden(&self, row: &PartitionRow) -> Result<HashSet<Sid>> {
+    pub(crate) async fn hidden(&self, row: &PartitionRow) -> Result<HashSet<Sid>> {
         let tombstones = self.catalog.list_tombstones(&row.reference()).await?;
         Ok(tombstones.into_iter().map(|tombstone| tombstone.sid).collect())
     }
@@ -428,7 +428,7 @@ pub(crate) fn facts_of<'a>(record: &Record, parties: &'a [[u8; 16]; 2]) -> Facts
 }
 
 /// Whether this reader may see the record now. The numbers are hashed only once the term is over and a hold may count.
-fn is_readable(account: &Account, record: &Record, reader: Reader, now: TimeUs) -> bool {
+pub(crate) fn is_readable(account: &Account, record: &Record, reader: Reader, now: TimeUs) -> bool {
     if now < account.policy.ends_at(record.class(), record.at(), record.at()) {
         return true;
     }
