@@ -4,6 +4,7 @@
 //! nothing of it goes and nothing comes in, the same snapshot gives the same bytes, so that a broken download goes on
 //! where it stopped. Days are read one after the other and never held whole. What it promises: `docs/exports.md`.
 
+mod archive;
 mod csv_text;
 mod encode;
 mod json_text;
@@ -11,10 +12,14 @@ mod moment;
 mod plan;
 mod sheet;
 mod snapshot;
+mod tar;
+mod vcon;
 mod walk;
 
+pub use archive::{Archive, ArchiveRequest, MAX_RECORDINGS};
 pub(crate) use csv_text::{header_line, unprotect};
 pub use snapshot::Snapshot;
+pub use vcon::{Vcon, VconAudio};
 
 use std::str::FromStr;
 

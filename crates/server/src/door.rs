@@ -12,6 +12,7 @@ use callvault_app::{
     account::Role,
     core::{AccountSid, Reader},
 };
+use tokio::sync::Semaphore;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -33,6 +34,8 @@ pub struct Door {
     pub doors: Arc<BTreeMap<String, Url>>,
     /// Takes single records in.
     pub batcher: Batcher,
+    /// Exports that may still begin.
+    pub exports: Arc<Semaphore>,
     /// Counts.
     pub metrics: Metrics,
     /// Whether the counts are served.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+#[path = "api/exports.rs"]
+mod exports;
 #[path = "api/refusals.rs"]
 mod refusals;
 
@@ -87,6 +89,11 @@ async fn world() -> World {
 }
 
 impl World {
+    fn now(&self) -> TimeUs {
+        use callvault_app::Clock as _;
+        self.clock.now()
+    }
+
     fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.serving.doors[0].address)
     }

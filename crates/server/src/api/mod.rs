@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod deletions;
+pub mod exports;
 pub mod forecast;
 pub mod holds;
 pub mod layers;
@@ -47,6 +48,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         calls::list::list, calls::get::get, messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
         recordings::delete::delete,
+        exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
@@ -110,7 +112,11 @@ pub fn router(door: Arc<Door>) -> Router {
                 .layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES))
                 .layer(middleware::from_fn(layers::limit_audio)),
         )
-        .route("/recordings/{sid}/audio", get(recordings::audio::audio));
+        .route("/recordings/{sid}/audio", get(recordings::audio::audio))
+        .route("/exports/manifest", get(exports::manifest::manifest))
+        .route("/exports/recordings.tar", get(exports::recordings::recordings))
+        .route("/exports/calls/{file}", get(exports::vcon::vcon))
+        .route("/exports/{file}", get(exports::records::records));
     let public = Router::new()
         .route("/log/checkpoint", get(log::checkpoint::checkpoint))
         .route("/log/tile/{*path}", get(log::tile::tile))
