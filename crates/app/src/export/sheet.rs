@@ -24,7 +24,9 @@ use super::moment::push_hex;
 use crate::error::{Result, VaultError};
 
 /// Rows of a row group.
-const GROUP_ROWS: usize = 32_768;
+const GROUP_ROWS: usize = 16_384;
+/// Bytes of free text after which a row group ends early.
+const GROUP_TEXT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Writes one file.
 pub(super) struct Sheet {
@@ -85,7 +87,7 @@ impl Sheet {
 
     pub(super) fn push(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<()> {
         self.columns.push(record);
-        if self.columns.rows == GROUP_ROWS {
+        if self.columns.rows == GROUP_ROWS || self.columns.text_bytes >= GROUP_TEXT_BYTES {
             self.write_group(out)?;
         }
         Ok(())
@@ -120,6 +122,7 @@ impl Sheet {
 struct Columns {
     messages: bool,
     rows: usize,
+    text_bytes: usize,
     sid: StringBuilder,
     at: TimestampMicrosecondBuilder,
     source_id: StringBuilder,
@@ -183,6 +186,7 @@ impl Columns {
         self.status.append_value(call.status.as_str());
         self.price_micros.append_option(call.price_micros);
         self.extra.append_option(call.extra.as_deref());
+        self.text_bytes += call.extra.as_ref().map_or(0, |text| text.len());
         let columns = &mut self.call;
         columns.exophone.append_value(call.exophone.as_str());
         columns.answered_at.append_option(micros(call.answered_at));
@@ -197,6 +201,8 @@ impl Columns {
         self.status.append_value(message.status.as_str());
         self.price_micros.append_option(message.price_micros);
         self.extra.append_option(message.extra.as_deref());
+        let texts = [&message.extra, &message.body];
+        self.text_bytes += texts.into_iter().flatten().map(|text| text.len()).sum::<usize>();
         let columns = &mut self.message;
         columns.status_code.append_option(message.status_code);
         columns.sent_at.append_option(micros(message.sent_at));
@@ -210,7 +216,7 @@ impl Columns {
 
     /// The rows so far as a batch; begins anew.
     fn take(&mut self) -> Result<RecordBatch> {
-        self.rows = 0;
+        (self.rows, self.text_bytes) = (0, 0);
         let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
             ("sid", Arc::new(self.sid.finish()), false),
             ("at", moments(&mut self.at), false),

@@ -54,10 +54,12 @@ impl Named {
         }
         let tag = |name| {
             let text = headers.get(name)?.to_str().ok()?.trim();
+            // `*` asks for whatever is there.
+            (text != "*").then_some(())?;
             Some(text.trim_start_matches('"').trim_end_matches('"').parse::<Snapshot>())
         };
         if let Some(named) = tag(header::IF_MATCH) {
-            // `*` and what is no tag of an export match nothing that this request could mean.
+            // What is no tag of an export matches none.
             return named.map(Self::Only).map_err(|_| gone());
         }
         Ok(match tag(header::IF_RANGE) {
