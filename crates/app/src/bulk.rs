@@ -327,10 +327,7 @@ impl Vault {
         records: &[Record],
     ) -> Result<HashMap<Sid, Record>> {
         let mut there = HashMap::new();
-        if partition.segments > 0 {
-            let records: Vec<&Record> = records.iter().collect();
-            there = self.find_sealed(partition, secret, &records).await?;
-        }
+        // Loose rows first: a row that is sealed meanwhile is found among the sealed ones.
         if partition.loose_rows > 0 {
             let sids: HashSet<Sid> = records.iter().map(Record::sid).collect();
             let loose = self.catalog.list_loose(&partition.reference()).await?;
@@ -341,6 +338,8 @@ impl Vault {
                     .map(|record| (record.sid(), record)),
             );
         }
+        let records: Vec<&Record> = records.iter().collect();
+        there.extend(self.find_sealed(partition, secret, &records).await?);
         Ok(there)
     }
 }

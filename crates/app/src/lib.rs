@@ -14,6 +14,7 @@ pub mod coverage;
 mod deletion;
 pub mod doctor;
 pub mod error;
+pub mod export;
 pub mod forecast;
 pub mod hold;
 pub mod import;

@@ -254,7 +254,7 @@ impl Vault {
         records: &[&Record],
     ) -> Result<HashMap<Sid, Record>> {
         let mut known = HashMap::new();
-        if row.segments == 0 || records.is_empty() {
+        if (row.segments == 0 && row.loose_rows == 0) || records.is_empty() {
             return Ok(known);
         }
         let partition = row.reference();

@@ -147,7 +147,7 @@ impl Vault {
         if let Some(loose) = self.catalog.find_loose(&partition, sid).await? {
             return Ok(open_loose(&secret, &[loose])?.pop());
         }
-        if row.segments > 0 {
+        if row.segments > 0 || row.loose_rows > 0 {
             for segment in self.catalog.list_segments(&partition).await? {
                 if (segment.min_at.0 - 1_000..=segment.max_at.0).contains(&sid.at_ms().0) {
                     let reader = self.open_segment(&partition, &secret, &segment).await?;
@@ -160,7 +160,7 @@ impl Vault {
         Ok(None)
     }
 
-    async fn hidden(&self, row: &PartitionRow) -> Result<HashSet<Sid>> {
+    pub(crate) async fn hidden(&self, row: &PartitionRow) -> Result<HashSet<Sid>> {
         let tombstones = self.catalog.list_tombstones(&row.reference()).await?;
         Ok(tombstones.into_iter().map(|tombstone| tombstone.sid).collect())
     }
@@ -330,10 +330,11 @@ impl Vault {
             records = open_loose(&secret, &self.catalog.list_loose(&partition).await?)?;
             records.retain(listed);
         }
-        if row.segments > 0 {
+        // Rows may have been sealed since the partition was looked at.
+        if row.segments > 0 || row.loose_rows > 0 {
             let segments = match known {
-                Some(segments) => segments,
-                None => self.catalog.list_segments(&partition).await?,
+                Some(segments) if row.loose_rows == 0 => segments,
+                _ => self.catalog.list_segments(&partition).await?,
             };
             for segment in segments {
                 if segment.max_at >= window.from && segment.min_at < window.to {
@@ -428,7 +429,7 @@ pub(crate) fn facts_of<'a>(record: &Record, parties: &'a [[u8; 16]; 2]) -> Facts
 }
 
 /// Whether this reader may see the record now. The numbers are hashed only once the term is over and a hold may count.
-fn is_readable(account: &Account, record: &Record, reader: Reader, now: TimeUs) -> bool {
+pub(crate) fn is_readable(account: &Account, record: &Record, reader: Reader, now: TimeUs) -> bool {
     if now < account.policy.ends_at(record.class(), record.at(), record.at()) {
         return true;
     }

@@ -412,7 +412,7 @@ fn audio_key(secret: &SecretKey) -> SecretKey {
     secret.derive(b"callvault/recording-audio/v1")
 }
 
-fn view_of(account: &Account, row: &RecordingRow, secret: &SecretKey) -> Result<RecordingView> {
+pub(crate) fn view_of(account: &Account, row: &RecordingRow, secret: &SecretKey) -> Result<RecordingView> {
     let meta = envelope::open(&secret.derive(b"callvault/recording-meta/v1"), &row.sid.0, &row.meta)?;
     let meta: RecordingMeta = serde_json::from_slice(&meta).map_err(|_| VaultError::Damaged {
         what: "recording",

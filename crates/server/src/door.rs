@@ -13,6 +13,7 @@ use callvault_app::{
     core::{AccountSid, Reader},
     line::Line,
 };
+use tokio::sync::Semaphore;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -38,6 +39,8 @@ pub struct Door {
     pub limits: Limits,
     /// Takes single records in.
     pub batcher: Batcher,
+    /// Exports that may still begin.
+    pub exports: Arc<Semaphore>,
     /// Counts.
     pub metrics: Metrics,
     /// Whether the counts are served.

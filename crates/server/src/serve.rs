@@ -99,6 +99,7 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             directory: Arc::clone(&site.directory),
             doors: Arc::clone(&places),
             batcher: Batcher::start(Arc::clone(&vault)),
+            exports: Arc::new(tokio::sync::Semaphore::new(api::exports::AT_ONCE)),
             metrics: Metrics::default(),
             serves_metrics: site.config.metrics,
         });

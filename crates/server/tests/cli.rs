@@ -8,6 +8,8 @@ mod addresses;
 mod demo;
 #[path = "cli/ends.rs"]
 mod ends;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/growing.rs"]
 mod growing;
 #[path = "cli/import.rs"]

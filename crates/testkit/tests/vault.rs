@@ -463,3 +463,42 @@ async fn a_lapsed_recording_cannot_be_held() {
         );
     }
 }
+
+/// A listing that meets the sealing of what it lists has every record once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_and_a_sealing_do_not_pass_each_other() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let account = world.account("acme", Plan::Growth).await;
+        for round in 0..12_u32 {
+            let day = at("2027-03-01T09:00:00Z").plus_days(i64::from(round) * 2);
+            world.clock.advance_to(day.plus_seconds(3_600));
+            let records: Vec<_> = (0..200)
+                .map(|n| call(day.plus_seconds(n.into()), round * 1_000 + n, 1, 2))
+                .collect();
+            world.vault.ingest(&account, &records).await.unwrap();
+            world.clock.advance_to(day.plus_days(1).plus_seconds(3_600 * 18));
+            let query = Query {
+                from: Some(day),
+                to: Some(day.plus_seconds(3_600)),
+                limit: 1_000,
+                ..Query::default()
+            };
+            let list = async {
+                let mut counts = Vec::new();
+                for _ in 0..20 {
+                    let page = world
+                        .vault
+                        .list_records(&account, Class::Call, &query, Reader::Account)
+                        .await
+                        .unwrap();
+                    counts.push(page.records.len());
+                }
+                counts
+            };
+            let (report, counts) = tokio::join!(world.vault.tick(), list);
+            assert_eq!((report.sealed, report.failures.len()), (1, 0), "{report:?}");
+            assert_eq!(counts, [200; 20], "{pair:?} {round}");
+        }
+    }
+}

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use callvault_core::{Class, record::Record};
 use serde_json::Value;
 
+use crate::export::{header_line, unprotect};
+
 use super::{
     Fault, SidMaker,
     context::Context,
@@ -54,6 +56,8 @@ pub(crate) fn split_row(row: &str) -> impl Iterator<Item = Cow<'_, str>> {
 pub(crate) struct Header {
     class: Class,
     columns: Vec<Column>,
+    /// Whether the line is that of an export, so that its fields carry the apostrophes of one.
+    exported: bool,
 }
 
 enum Column {
@@ -97,7 +101,12 @@ impl Header {
         if !missing.is_empty() {
             return Err(format!("lacks the required column(s) {}", missing.join(", ")));
         }
-        Ok(Self { class, columns })
+        let exported = line == header_line(class);
+        Ok(Self {
+            class,
+            columns,
+            exported,
+        })
     }
 
     /// Reads one row.
@@ -106,6 +115,7 @@ impl Header {
         let mut extra_text = None;
         let mut count = 0;
         for value in split_row(row) {
+            let value = if self.exported { unprotected(value) } else { value };
             match self.columns.get(count) {
                 Some(Column::Known(Field::Extra)) => extra_text = Some(value),
                 Some(Column::Known(field)) => {
@@ -126,6 +136,14 @@ impl Header {
             draft.extra = merge_extra(&text, &draft.extra)?;
         }
         build_record(self.class, &mut draft, cx)
+    }
+}
+
+/// A field of an export as it was before it was protected.
+fn unprotected(value: Cow<'_, str>) -> Cow<'_, str> {
+    match value {
+        Cow::Borrowed(value) => Cow::Borrowed(unprotect(value)),
+        Cow::Owned(value) => Cow::Owned(unprotect(&value).to_owned()),
     }
 }
 

@@ -23,6 +23,7 @@ pub enum Order {
     NewestFirst,
 }
 
+#[derive(Clone)]
 enum Body {
     Packed(Class, Arc<Vec<Record>>),
     Parquet(Arc<dyn RangeRead>, Arc<Footer>),
@@ -90,7 +91,7 @@ impl SegmentReader {
 
     /// The records from `times.start` to before `times.end`, in batches.
     #[must_use]
-    pub fn scan(&self, times: Range<TimeUs>, order: Order) -> Scan<'_> {
+    pub fn scan(&self, times: Range<TimeUs>, order: Order) -> Scan {
         let left = match &self.0 {
             Body::Packed(_, records) => {
                 let start = records.partition_point(|record| record.at() < times.start);
@@ -101,11 +102,12 @@ impl SegmentReader {
             Body::Parquet(_, footer) => footer.rows_between(&times),
         };
         Scan {
-            reader: self,
+            body: self.0.clone(),
             times,
             order,
             left,
             pages: 1,
+            most_pages: BATCH_PAGES,
         }
     }
 
@@ -191,15 +193,24 @@ impl SegmentReader {
 }
 
 /// A scan in progress.
-pub struct Scan<'a> {
-    reader: &'a SegmentReader,
+pub struct Scan {
+    body: Body,
     times: Range<TimeUs>,
     order: Order,
     left: Range<u32>,
     pages: u32,
+    most_pages: u32,
 }
 
-impl Scan<'_> {
+impl Scan {
+    /// The same scan in batches of at most this many pages of 1,024 rows, from the first one on.
+    #[must_use]
+    pub fn in_pages(mut self, pages: u32) -> Self {
+        self.most_pages = pages.clamp(1, BATCH_PAGES);
+        self.pages = self.most_pages;
+        self
+    }
+
     /// The next records in the scan's order, or `None` at its end. The first batch is one page, so that a short list
     /// costs little; later ones grow.
     ///
@@ -219,8 +230,8 @@ impl Scan<'_> {
                     start..std::mem::replace(&mut self.left.end, start)
                 }
             };
-            self.pages = (self.pages * 2).min(BATCH_PAGES);
-            let mut records = match &self.reader.0 {
+            self.pages = (self.pages * 2).min(self.most_pages);
+            let mut records = match &self.body {
                 Body::Packed(_, records) => records
                     .get(rows.start as usize..rows.end as usize)
                     .unwrap_or_default()

@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod deletions;
+pub mod exports;
 pub mod forecast;
 pub mod holds;
 pub mod layers;
@@ -50,6 +51,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         calls::list::list, calls::get::get, messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
         recordings::delete::delete,
+        exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
@@ -76,6 +78,32 @@ impl Modify for TokenScheme {
             .description(Some("A token's key as user and its secret as password."))
             .build();
         components.add_security_scheme("token", SecurityScheme::Http(basic));
+        let account = openapi.paths.paths.iter_mut();
+        for (_, item) in account.filter(|(path, _)| path.starts_with(access::ACCOUNT_PATH)) {
+            for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete] {
+                add_refusals(operation.as_mut());
+            }
+        }
+    }
+}
+
+/// What every operation of an account may answer: not this role, and not this region.
+fn add_refusals(operation: Option<&mut utoipa::openapi::path::Operation>) {
+    let Some(responses) = operation.map(|operation| &mut operation.responses.responses) else {
+        return;
+    };
+    let Some(unauthorized) = responses.get("401").cloned() else {
+        return;
+    };
+    for (status, description) in [
+        ("403", "Not for this role"),
+        ("421", "The account is in another region"),
+    ] {
+        let mut refusal = unauthorized.clone();
+        if let utoipa::openapi::RefOr::T(response) = &mut refusal {
+            response.description = description.to_owned();
+        }
+        responses.entry(status.to_owned()).or_insert(refusal);
     }
 }
 
@@ -122,7 +150,11 @@ pub fn router(door: Arc<Door>) -> Router {
                 .layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES))
                 .layer(middleware::from_fn(layers::limit_audio)),
         )
-        .route("/recordings/{sid}/audio", get(recordings::audio::audio));
+        .route("/recordings/{sid}/audio", get(recordings::audio::audio))
+        .route("/exports/manifest", get(exports::manifest::manifest))
+        .route("/exports/recordings.tar", get(exports::recordings::recordings))
+        .route("/exports/calls/{file}", get(exports::vcon::vcon))
+        .route("/exports/{file}", get(exports::records::records));
     let guard = middleware::from_fn_with_state(Arc::clone(&door), access::authorize);
     let guarded = account.merge(streams).route_layer(guard);
     let public = Router::new()

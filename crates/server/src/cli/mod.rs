@@ -6,6 +6,7 @@
 
 mod accounts;
 mod deletion;
+mod export;
 mod holds;
 mod import;
 mod keeping;
@@ -61,6 +62,9 @@ enum Command {
     /// Import files of calls, messages or recordings.
     #[command(subcommand)]
     Import(import::Import),
+    /// Export calls, messages or recordings to a file.
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Create and list accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
@@ -261,6 +265,7 @@ async fn dispatch(cli: Cli) -> Done {
         Command::Serve(command) => command.run(&site, &out).await,
         Command::Work(command) => command.run(&site).await,
         Command::Import(command) => command.run(&site, &out).await,
+        Command::Export(command) => command.run(&site, &out).await,
         Command::Accounts(command) => command.run(&site, &out).await,
         Command::Tokens(command) => command.run(&site, &out).await,
         Command::Retention(command) => command.run(&site, &out).await,

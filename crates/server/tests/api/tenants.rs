@@ -28,7 +28,12 @@ async fn described(world: &World) -> BTreeSet<(String, String)> {
 
 /// A request that this operation takes, with what it names put in.
 fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>) {
-    let mut place = path.to_owned();
+    let mut place = path
+        .replace(
+            "/exports/calls/{file}",
+            &format!("/exports/calls/{}.vcon.json", names["call"]),
+        )
+        .replace("/exports/{file}", "/exports/calls.csv");
     let record = if path.starts_with("/recordings/") {
         "recording"
     } else {
@@ -50,6 +55,7 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
     };
     let query = match path {
         "/retention/preview" => "?recording_days=30",
+        "/exports/manifest" => "?class=call&format=csv",
         "/webhooks/{id}/replay" => "?since=2026-11-01",
         _ => "",
     };

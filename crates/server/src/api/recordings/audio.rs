@@ -83,15 +83,19 @@ pub async fn audio(
     Ok(response)
 }
 
+/// What a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub(crate) enum Asked {
+    /// Everything.
     Whole,
+    /// These bytes.
     Part(Range<u64>),
+    /// Bytes that are not there.
     Outside,
 }
 
 /// RFC 9110, 14.1.2 and 14.2: one range is served; what is not understood, and several ranges, are answered whole.
-fn read_range(text: &str, size: u64) -> Asked {
+pub(crate) fn read_range(text: &str, size: u64) -> Asked {
     let Some((first, last)) = text
         .strip_prefix("bytes=")
         .and_then(|range| range.trim().split_once('-'))

@@ -1,0 +1,82 @@
+"""Exports a million calls from a server of its own and prints rate a core and peak memory. Linux; needs curl.
+
+    cargo build --release
+    python3 benches/export_peak.py target/release/callvault
+
+The calls lie in two accounts: over 30 days, and in one day. `MALLOC_ARENA_MAX=2` in the environment shows how much of the
+memory is glibc's.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+ROWS = 1_000_000
+PORT = 18445
+DAY = 86_400
+
+
+def write_calls(path, start, span):
+    dice = random.Random(7)
+    stamp = lambda at: datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with open(path, "w") as file:
+        print("at,source_id,direction,from,to,exophone,status,answered_at,ended_at,duration_s,talk_s,price_micros,caller_name", file=file)
+        for n in range(ROWS):
+            at, took = start + n * span // ROWS, dice.randrange(5, 305)
+            parties = f"+9199{dice.randrange(10**8):08},+9180{dice.randrange(10**8):08},+918047112233"
+            times = f"{stamp(at + 4)},{stamp(at + took)},{took},{took - 4}"
+            print(f"{stamp(at)},{at}.{n},inbound,{parties},completed,{times},1500000,Caller {n % 5000}", file=file)
+
+
+def state(pid):
+    """CPU seconds, peak and present memory in MB."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    mb = lambda name: int(status[name].split()[0]) // 1024
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks, mb("VmHWM"), mb("VmRSS")
+
+
+def main(binary, folder):
+    environment = os.environ | {"CALLVAULT_PASSPHRASE": "for this measurement"}
+    run = lambda *words: subprocess.run([binary, *words], cwd=folder, env=environment, check=True, capture_output=True).stdout
+    (folder / "callvault.toml").write_text(f'data_dir = "vault"\n[regions.in]\nlisten = "127.0.0.1:{PORT}"\n')
+    today = int(time.time()) // DAY * DAY
+    tokens = {}
+    for account, start, span in [("month", today - 31 * DAY, 30 * DAY), ("day", today - 5 * DAY, DAY - 400)]:
+        write_calls(folder / "calls.csv", start, span)
+        run("accounts", "create", account, "--region", "in", "--country", "IN")
+        run("import", "calls", account, "calls.csv")
+        tokens[account] = json.loads(run("--json", "tokens", "create", account))
+    server = subprocess.Popen([binary, "serve"], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(3)
+        print(f"idle {state(server.pid)[2]} MB")
+        for _ in range(3):
+            for account, token in tokens.items():
+                for name in ["csv", "ndjson", "parquet"]:
+                    export(server.pid, folder, account, token, name)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def export(pid, folder, account, token, name):
+    pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+    before, began = state(pid), time.monotonic()
+    url = f"https://127.0.0.1:{PORT}/v1/accounts/{account}/exports/calls.{name}"
+    trust = ["--cacert", str(folder / "vault/in/tls-cert.pem"), "-u", f"{token['key']}:{token['secret']}"]
+    subprocess.run(["curl", "-sf", *trust, url, "-o", os.devnull], check=True)
+    took, after = time.monotonic() - began, state(pid)
+    cpu = after[0] - before[0]
+    print(f"{account:6} {name:8} {took:.2f} s, {ROWS / cpu / 1e6:.2f} M rows/s a core, peak {after[1]} MB")
+
+
+with tempfile.TemporaryDirectory() as name:
+    main(os.path.abspath(sys.argv[1]), pathlib.Path(name))
