@@ -87,18 +87,25 @@ impl Modify for TokenScheme {
     }
 }
 
-/// What every operation of an account may answer: not this role, and not this region.
+/// What every operation of an account may answer, and every one with a body.
 fn add_refusals(operation: Option<&mut utoipa::openapi::path::Operation>) {
-    let Some(responses) = operation.map(|operation| &mut operation.responses.responses) else {
-        return;
-    };
+    let Some(operation) = operation else { return };
+    let mut refusals = vec![
+        ("403", "Not for this role"),
+        ("421", "The account is in another region"),
+    ];
+    if operation.request_body.is_some() {
+        refusals.extend([
+            ("400", "The body broke off, or cannot be read"),
+            ("413", "Too long"),
+            ("415", "The body is of another type"),
+        ]);
+    }
+    let responses = &mut operation.responses.responses;
     let Some(unauthorized) = responses.get("401").cloned() else {
         return;
     };
-    for (status, description) in [
-        ("403", "Not for this role"),
-        ("421", "The account is in another region"),
-    ] {
+    for (status, description) in refusals {
         let mut refusal = unauthorized.clone();
         if let utoipa::openapi::RefOr::T(response) = &mut refusal {
             response.description = description.to_owned();
