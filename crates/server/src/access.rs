@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, RawPathParams, Request, State},
-    http::Method,
+    http::{Method, StatusCode, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -20,9 +20,10 @@ use callvault_app::{
     },
 };
 use serde_json::json;
+use tracing::Instrument as _;
 
 use crate::{
-    api::platform::reply::refuse,
+    api::{layers::answer_panic, platform::reply::refuse},
     clock::Stopwatch,
     door::{Caller, Door},
     problem::{Answer, Problem},
@@ -67,8 +68,8 @@ const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
 const SETTINGS: &[Role] = &[Owner, Compliance];
 /// Where events go.
 const KEYS: &[Role] = &[Owner, Admin, Developer];
-/// The account's own logs.
-const LOGS: &[Role] = &[Owner, Admin, Compliance, Auditor];
+/// The account's own logs: they name what was looked at.
+const LOGS: &[Role] = &[Owner, Admin, Compliance];
 
 const fn op(
     method: Method,
@@ -149,6 +150,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Method::GET, "/logs/{class}", "logs.list", LOGS, Reads),
     platform(Method::GET, "/calls", "platform.calls.list", Reads),
     platform(Method::GET, "/calls.json", "platform.calls.list", Reads),
+    platform(Method::GET, "/calls.json/{sid}", "platform.calls.get", Reads),
     platform(Method::GET, "/calls/{sid}", "platform.calls.get", Reads),
     platform(Method::POST, "/calls/connect", "platform.calls.connect", Stores),
     platform(Method::POST, "/calls/connect.json", "platform.calls.connect", Stores),
@@ -175,7 +177,8 @@ pub fn find_operation(method: &Method, route: &str) -> Option<&'static Operation
 /// The longest query that an access is logged with.
 const MAX_QUERY_BYTES: usize = 2_048;
 
-/// Lets a request pass that its caller may make, and logs it.
+/// Lets a request pass that its caller may make, and logs it. What was begun is ended and logged even if the peer hangs
+/// up meanwhile.
 pub async fn authorize(
     State(door): State<Arc<Door>>,
     route: MatchedPath,
@@ -188,53 +191,82 @@ pub async fn authorize(
         // A method that the path does not have; the router says so.
         return next.run(request).await;
     };
-    let watch = Stopwatch::start();
-    let query: String = request
-        .uri()
-        .query()
-        .unwrap_or_default()
-        .chars()
-        .take(MAX_QUERY_BYTES)
-        .collect();
-    let named: serde_json::Map<_, _> = params
-        .iter()
-        .filter(|(name, _)| *name != "account")
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect();
     let (mut parts, body) = request.into_parts();
-    let caller = match Caller::find(&mut parts, &params, &door)
-        .await
-        .and_then(|caller| allow(operation, caller))
-    {
+    let caller = match Caller::find(&mut parts, &params, &door).await {
         Ok(caller) => caller,
-        Err(problem) if operation.platform => return refuse(&path, problem),
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return refused(operation, &path, problem),
     };
-    parts.extensions.insert(caller.clone());
-    let response = next.run(Request::from_parts(parts, body)).await;
-    let status = response.status();
-    let mut detail = json!({
-        "key": caller.token_key, "role": caller.role.as_str(), "status": status.as_u16(), "place": named,
-        "took_us": u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
-    });
-    if !query.is_empty() {
-        detail["query"] = query.into();
-    }
-    let mut classes = vec![Class::ApiAccess];
-    if operation.effect == Changes && status.is_success() {
-        classes.push(Class::Activity);
-    }
-    match note(&door, &caller, operation.name, &classes, &detail).await {
-        Ok(()) => response,
-        // An access that cannot be logged is not answered: nobody could say later what was seen.
-        Err(problem) if operation.platform => refuse(&path, problem),
-        Err(problem) => problem.into_response(),
+    let access = Access::new(&parts, &params, operation);
+    let work = async move {
+        let response = match allow(operation, &caller) {
+            Ok(()) => {
+                parts.extensions.insert(caller.clone());
+                next.run(Request::from_parts(parts, body)).await
+            }
+            Err(problem) => refused(operation, &path, problem),
+        };
+        match access.note(&door, &caller, response.status()).await {
+            Ok(()) => response,
+            // An access that cannot be logged is not answered: nobody could say later what was seen.
+            Err(problem) => refused(operation, &path, problem),
+        }
+    };
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|_| answer_panic(Box::new(())))
+}
+
+fn refused(operation: &Operation, path: &str, problem: Problem) -> Response {
+    match operation.platform {
+        true => refuse(path, problem),
+        false => problem.into_response(),
     }
 }
 
-fn allow(operation: &Operation, caller: Caller) -> Answer<Caller> {
+/// A request, as the logs have it.
+struct Access {
+    operation: &'static Operation,
+    watch: Stopwatch,
+    query: String,
+    named: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Access {
+    fn new(parts: &Parts, params: &RawPathParams, operation: &'static Operation) -> Self {
+        let named = params.iter().filter(|(name, _)| *name != "account");
+        Self {
+            operation,
+            watch: Stopwatch::start(),
+            query: parts
+                .uri
+                .query()
+                .unwrap_or_default()
+                .chars()
+                .take(MAX_QUERY_BYTES)
+                .collect(),
+            named: named.map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        }
+    }
+
+    /// Writes the request into the account's logs; the entries are durable when this returns.
+    async fn note(&self, door: &Door, caller: &Caller, status: StatusCode) -> Answer<()> {
+        let mut detail = json!({
+            "key": caller.token_key, "role": caller.role.as_str(), "status": status.as_u16(), "place": self.named,
+            "took_us": u64::try_from(self.watch.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+        if !self.query.is_empty() {
+            detail["query"] = self.query.as_str().into();
+        }
+        let mut classes = vec![Class::ApiAccess];
+        if self.operation.effect == Changes && status.is_success() {
+            classes.push(Class::Activity);
+        }
+        note(door, caller, self.operation.name, &classes, &detail).await
+    }
+}
+
+fn allow(operation: &Operation, caller: &Caller) -> Answer<()> {
     if operation.roles.contains(&caller.role) {
-        return Ok(caller);
+        return Ok(());
     }
     let roles: Vec<_> = operation.roles.iter().map(|role| role.as_str()).collect();
     Err(Problem::wrong_role(&roles.join(", ")))

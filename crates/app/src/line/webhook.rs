@@ -49,7 +49,7 @@ impl Endpoint {
     }
 
     fn wants(&self, event: &str) -> bool {
-        self.disabled.is_none() && (self.events.is_empty() || self.events.iter().any(|wanted| wanted == event))
+        self.events.is_empty() || self.events.iter().any(|wanted| wanted == event)
     }
 }
 
@@ -157,7 +157,8 @@ impl Line {
         }
     }
 
-    /// Tells every endpoint that wants it. The same event told twice is delivered once.
+    /// Tells every endpoint that wants it. The same event told twice is delivered once. What a disabled one is not told
+    /// is in the log of deliveries as given up, for a replay.
     pub(super) async fn emit(&self, account: &Account, event: &str, id: &str, at: TimeUs, data: Value) -> Result<()> {
         let endpoints = self.list_endpoints(account).await?;
         let payload = json!({ "type": event, "timestamp": at.to_string(), "data": data }).to_string();
@@ -225,7 +226,8 @@ impl Line {
 
     /// Disables an endpoint that says it is gone, or that nothing could be delivered to.
     pub(super) async fn disable(&self, account: &Account, id: &str, why: &str) -> Result<()> {
-        if let Some(mut endpoint) = self.find_endpoint(account, id).await? {
+        let endpoint = self.find_endpoint(account, id).await?;
+        if let Some(mut endpoint) = endpoint.filter(|endpoint| endpoint.disabled.is_none()) {
             endpoint.disabled = Some((self.vault.now(), why.to_owned()));
             self.put_endpoint(account, &endpoint).await?;
         }

@@ -248,13 +248,26 @@ async fn webhooks_climb_the_ladder_and_are_verified_by_the_standards_own_library
     let ids: std::collections::BTreeSet<_> = deliveries.iter().map(|seen| &seen.1["webhook-id"]).collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
 
+    // What happens while an endpoint is disabled waits for the replay, and does not change why it is.
+    let second = connect(&world, &[]).await;
+    line.work().await;
+    let (_, listed) = world
+        .send(Method::GET, "/v1/accounts/acme/webhooks", Some(&world.acme), None)
+        .await;
+    assert!(listed.to_string().contains("answered 410"), "{listed}");
     // What was given up is told again once it is asked for.
     let id = secrets["fail"]["id"].as_str().expect("an id");
     let path = format!("/v1/accounts/acme/webhooks/{id}/replay?since=2026-11-23");
     let (status, replayed) = world.send(Method::POST, &path, Some(&world.acme), None).await;
-    assert_eq!((status, &replayed["events"]), (StatusCode::OK, &json!(1)));
+    assert_eq!((status, &replayed["events"]), (StatusCode::OK, &json!(2)));
     line.work().await;
-    assert_eq!(count(&seen, "fail"), 11);
+    assert_eq!(count(&seen, "fail"), 12);
+    assert!(
+        seen.lock()
+            .expect("a lock")
+            .iter()
+            .any(|seen| seen.0 == "fail" && seen.2.contains(&second))
+    );
     let (_, log) = world
         .send(
             Method::GET,
@@ -269,7 +282,7 @@ async fn webhooks_climb_the_ladder_and_are_verified_by_the_standards_own_library
     };
     assert_eq!(
         (outcomes("delivered"), outcomes("given_up")),
-        (1, 4),
+        (2, 8),
         "every attempt is in the log"
     );
 }

@@ -65,6 +65,8 @@ async fn the_exotel_package_works_unchanged() {
         format!("/v1/Accounts/acme/Calls.json/{}", call["Sid"].as_str().expect("a SID"))
     );
     assert_eq!(seen["flow"]["body"]["Call"]["To"], "+918049501234");
+    let (found, again) = world.get(call["Uri"].as_str().expect("a URI")).await;
+    assert_eq!((found, &again["Call"]["Sid"]), (StatusCode::OK, &call["Sid"]));
     let sent = &seen["sent"]["body"]["SMSMessage"];
     assert_eq!(
         [&sent["Body"], &sent["DetailedStatus"]],

@@ -77,7 +77,8 @@ async fn there_is_no_way_across_tenants_or_roles() {
         .collect();
     // The same operation in XML is described once, by its JSON twin.
     let twins = |path: &String| {
-        listed.contains(&("GET".into(), format!("{path}.json")))
+        path == "/calls.json/{sid}"
+            || listed.contains(&("GET".into(), format!("{path}.json")))
             || listed.contains(&("POST".into(), format!("{path}.json")))
     };
     let undescribed: Vec<_> = listed
@@ -169,6 +170,12 @@ async fn every_request_is_in_the_logs_and_every_change_in_the_activity() {
         .map(|entry| entry["name"].as_str().expect("a name"))
         .collect();
     assert_eq!(names, ["retention.changed"], "what was refused changed nothing");
+    let refused = seen.iter().find(|entry| entry["detail"]["status"] == 403);
+    let refused = refused.expect("a refusal is an access too");
+    assert_eq!(
+        [&refused["name"], &refused["detail"]["role"]],
+        ["retention.changed", "developer"]
+    );
     assert_eq!(changes[0]["detail"]["key"], world.acme_officer.token_key);
     // The logs are records: they are found at no door of other records, and lapse like them.
     let (_, calls) = world.get("/v1/accounts/acme/records/calls").await;
@@ -182,4 +189,42 @@ async fn every_request_is_in_the_logs_and_every_change_in_the_activity() {
         find_operation(&Method::GET, "/v1/accounts/{account}/logs/{class}")
             .is_some_and(|log| log.effect == Effect::Reads)
     );
+}
+
+/// A change whose caller hangs up before the answer is in the logs all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_is_logged() {
+    let world = world().await;
+    let hold = json!({"number": "+919900011111", "matter": "m", "reason": "r", "review_at": "2027-06-01"});
+    for round in 0..60_u64 {
+        let request = world
+            .client
+            .post(world.url("/v1/accounts/acme/holds"))
+            .basic_auth(&world.acme_officer.token_key, Some(&world.acme_officer.secret))
+            .json(&hold);
+        let limit = std::time::Duration::from_micros(300 + round * 120);
+        let _ = tokio::time::timeout(limit, request.send()).await;
+    }
+    let vault = world.site.open_vault("in").await.expect("a vault");
+    let account = sid("acme");
+    let count = async || {
+        let holds = vault.list_holds(&account).await.expect("holds").len();
+        let query = callvault_app::read::Query {
+            limit: 1_000,
+            ..Default::default()
+        };
+        let reader = callvault_app::core::Reader::Compliance;
+        let log = vault.list_records(&account, callvault_app::core::Class::Activity, &query, reader);
+        (holds, log.await.expect("a log").records.len())
+    };
+    // What was begun goes on for a moment.
+    let (mut holds, mut logged) = count().await;
+    for _ in 0..2_000 {
+        if holds > 0 && holds == logged {
+            break;
+        }
+        tokio::task::yield_now().await;
+        (holds, logged) = count().await;
+    }
+    assert!(holds > 0 && holds == logged, "{holds} holds, {logged} entries");
 }

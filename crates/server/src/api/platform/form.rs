@@ -105,15 +105,27 @@ impl Fields {
     pub fn url(&self, name: &'static str) -> Result<Option<String>, Fault> {
         let read = |text: &str| {
             let url = url::Url::parse(text).ok();
-            let good =
-                url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && text.len() <= 2_000);
+            let good = url.filter(|url| is_target(url) && text.len() <= MAX_URL_BYTES);
             match good {
                 Some(url) => Ok(url.to_string()),
-                None => Err(Fault::bad(name, "Expected an http or https address.")),
+                None => Err(Fault::bad(
+                    name,
+                    "Expected an http or https address without a user name.",
+                )),
             }
         };
         self.find(name).map(read).transpose()
     }
+}
+
+/// The longest address that is told something.
+pub const MAX_URL_BYTES: usize = 2_000;
+
+/// Whether an address can be told something. Credentials in it would be shown to whoever sees the address.
+#[must_use]
+pub fn is_target(url: &url::Url) -> bool {
+    let bare = url.username().is_empty() && url.password().is_none();
+    matches!(url.scheme(), "http" | "https") && url.has_host() && bare
 }
 
 /// A telephone number, a sender id, or a SIP user.
@@ -137,7 +149,8 @@ impl FromRequest<Arc<Door>> for FormBody {
     async fn from_request(request: Request, door: &Arc<Door>) -> Result<Self, Self::Rejection> {
         let kind = request.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let is_form = kind.is_empty() || kind.starts_with("application/x-www-form-urlencoded");
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let is_form = kind.is_empty() || kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
         if !is_form {
             let detail = "Send application/x-www-form-urlencoded.";
             let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", detail);

@@ -21,11 +21,14 @@ enum Group {
 
 impl Group {
     fn of(method: &Method, path: &str) -> Self {
-        let path = path.to_ascii_lowercase();
-        match (method == Method::GET, path.contains("/sms/")) {
-            (false, true) if path.contains("/bulksend") => Self::BulkSms,
-            (_, true) => Self::Sms,
-            (true, false) if !path.contains("/calls/") => Self::Reading,
+        // /v1/accounts/{account}/RESOURCE/...
+        let mut parts = path.split('/').skip(4).map(str::to_ascii_lowercase);
+        let (resource, below) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        match resource.as_str() {
+            "sms" if below.starts_with("bulksend") => Self::BulkSms,
+            "sms" => Self::Sms,
+            _ if reads && below.is_empty() => Self::Reading,
             _ => Self::Voice,
         }
     }

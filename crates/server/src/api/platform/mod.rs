@@ -24,6 +24,8 @@ use crate::door::Door;
 pub fn router() -> Router<Arc<Door>> {
     let mut router = Router::new()
         .route("/calls/{sid}", get(call::get))
+        // As the platform writes it in `Uri`.
+        .route("/calls.json/{sid}", get(call::get))
         .route("/sms/messages/{sid}", get(sms::get));
     for ending in ["", ".json"] {
         router = router

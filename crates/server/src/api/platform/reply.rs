@@ -126,7 +126,11 @@ impl Form {
     /// The form that a path asks for.
     #[must_use]
     pub fn of_path(path: &str) -> Self {
-        if path.ends_with(".json") { Self::Json } else { Self::Xml }
+        if path.ends_with(".json") || path.contains(".json/") {
+            Self::Json
+        } else {
+            Self::Xml
+        }
     }
 
     /// An answer.

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    api::params::{JsonBody, read_json},
+    api::{
+        params::{JsonBody, read_json},
+        platform::form::{MAX_URL_BYTES, is_target},
+    },
     door::{Caller, Door},
     problem::{Answer, Problem},
 };
-
-/// The longest address.
-const MAX_URL_BYTES: usize = 2_000;
 
 /// An endpoint to be made.
 #[derive(Deserialize, ToSchema)]
@@ -64,9 +64,9 @@ pub async fn create(
 ) -> Answer<(StatusCode, Json<MadeEndpoint>)> {
     let new = read_json(body)?;
     let url = url::Url::parse(&new.url).ok();
-    let url =
-        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && new.url.len() <= MAX_URL_BYTES);
-    let url = url.ok_or_else(|| Problem::invalid("url", "Expected an http or https address."))?;
+    let url = url.filter(|url| is_target(url) && new.url.len() <= MAX_URL_BYTES);
+    let expected = "Expected an http or https address without a user name.";
+    let url = url.ok_or_else(|| Problem::invalid("url", expected))?;
     let account = door.vault.get_account(&caller.account).await?;
     let made = door.line.create_endpoint(&account, url.to_string(), new.events).await?;
     Ok((
