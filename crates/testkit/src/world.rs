@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use callvault_app::{ManualClock, Parts, Vault};
 use callvault_core::{
-    AccountSid, Class, Number, Plan, Sid, TimeUs,
+    AccountSid, Class, HoldScope, Number, Plan, Sid, TimeUs,
+    id::HoldId,
     record::{AudioFormat, Call, CallStatus, Consent, Direction, Message, MessageStatus, Record, RecordingMeta},
 };
 use callvault_seal::provider::{KeyProvider, PassphraseCost, SealedFile};
@@ -111,6 +112,25 @@ impl World {
         let sid: AccountSid = name.parse().expect("a SID");
         self.vault.create_account(&sid, plan, "IN").await.expect("an account");
         sid
+    }
+
+    /// An account with fifty calls, a second apart from 2027-03-01T09:00:00Z on, and a hold on the number that ten of them
+    /// have, until 2029.
+    pub async fn hold_ten_of_fifty(&self) -> (AccountSid, Vec<Record>, HoldId) {
+        let account = self.account("acme", Plan::Growth).await;
+        let first = at("2027-03-01T09:00:00Z");
+        let records: Vec<_> = (0..50)
+            .map(|n| call(first.plus_seconds(i64::from(n)), n, n % 5, 100))
+            .collect();
+        self.vault.ingest(&account, &records).await.expect("calls");
+        let opened = self.vault.get_account(&account).await.expect("the account");
+        let scope = HoldScope::Number(opened.number_hash(&number(2)));
+        let review_at = at("2029-01-01T00:00:00Z");
+        let hold = self
+            .vault
+            .place_hold(&account, scope, "Case 7", "Dispute", review_at)
+            .await;
+        (account, records, hold.expect("a hold"))
     }
 
     /// Moves the clock and does what is due; fails on any failure.

@@ -11,7 +11,7 @@ use callvault_app::{
     import,
     read::Query,
 };
-use callvault_core::{AccountSid, Cause, Class, Day, HoldScope, Plan, Reader, Record, TimeUs};
+use callvault_core::{AccountSid, Cause, Class, Day, Plan, Reader, Record, TimeUs};
 use callvault_testkit::world::{Pair, World, at, call, message, number};
 
 #[path = "export/python.rs"]
@@ -288,20 +288,8 @@ async fn what_changes_ends_it(world: &World, account: &AccountSid) {
 async fn what_may_not_be_read_is_not_exported() {
     for pair in Pair::all() {
         let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
-        let account = world.account("acme", Plan::Growth).await;
-        let first = at("2027-03-01T09:00:00Z");
-        let records: Vec<_> = (0..50)
-            .map(|n| call(first.plus_seconds(i64::from(n)), n, n % 5, 100))
-            .collect();
-        world.vault.ingest(&account, &records).await.unwrap();
-        let opened = world.vault.get_account(&account).await.unwrap();
-        let scope = HoldScope::Number(opened.number_hash(&number(2)));
-        let review = at("2029-01-01T00:00:00Z");
-        let hold = world
-            .vault
-            .place_hold(&account, scope, "Case 7", "Dispute", review)
-            .await
-            .unwrap();
+        let (account, records, hold) = world.hold_ten_of_fifty().await;
+        let first = records[0].at();
         let rows = |reader: Reader| {
             let (world, account) = (&world, &account);
             async move {

@@ -5,7 +5,7 @@
 use callvault_app::{
     Vault, VaultError, bulk::ImportFile, certificate, coverage::HoldTarget, import::Format, ingest::Taken, read::Query,
 };
-use callvault_core::{Cause, Class, HoldScope, Plan, Reader, Record, TimeUs, forecast::Because};
+use callvault_core::{AccountSid, Cause, Class, Plan, Reader, Record, Sid, TimeUs, forecast::Because, id::HoldId};
 use callvault_testkit::fault::{Faults, Mode};
 use callvault_testkit::world::{Pair, World, at, call, number, recording};
 use futures::TryStreamExt;
@@ -166,20 +166,7 @@ async fn recordings_are_sealed_read_by_range_and_deleted() {
 async fn what_is_held_outlives_its_term_for_compliance_alone() {
     for pair in Pair::all() {
         let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
-        let account = world.account("acme", Plan::Growth).await;
-        let first = at("2027-03-01T09:00:00Z");
-        let records: Vec<_> = (0..50)
-            .map(|n| call(first.plus_seconds(i64::from(n)), n, n % 5, 100))
-            .collect();
-        world.vault.ingest(&account, &records).await.unwrap();
-        let opened = world.vault.get_account(&account).await.unwrap();
-        let scope = HoldScope::Number(opened.number_hash(&number(2)));
-        let review = at("2029-01-01T00:00:00Z");
-        let hold = world
-            .vault
-            .place_hold(&account, scope, "Case 7", "Dispute", review)
-            .await
-            .unwrap();
+        let (account, records, hold) = world.hold_ten_of_fifty().await;
         // Before the term is over, the forecast knows already who stays.
         let rows = world
             .vault
@@ -207,6 +194,16 @@ async fn what_is_held_outlives_its_term_for_compliance_alone() {
     }
 }
 
+/// Holds one record for some months.
+async fn hold_record(world: &World, account: &AccountSid, sid: Sid) -> Result<HoldId, VaultError> {
+    let target = HoldTarget::Records(vec![sid]);
+    let review_at = world.vault.now().plus_days(90);
+    world
+        .vault
+        .place_hold_on(account, &target, "a matter", "a reason", review_at)
+        .await
+}
+
 /// Begins a little later, so that the hold falls before, into and after the deletion.
 #[expect(clippy::disallowed_methods, reason = "the two run in real time")]
 async fn later<T>(n: u32, work: impl Future<Output = T>) -> T {
@@ -229,18 +226,10 @@ async fn a_hold_and_a_deletion_do_not_pass_each_other() {
         for (n, record) in (0..).zip(&records) {
             let new = recording(day.plus_seconds(i64::from(n)), n, 1, 2);
             let sid = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap();
-            let place = async |sid| {
-                let target = HoldTarget::Records(vec![sid]);
-                let review_at = at("2027-06-01T00:00:00Z");
-                world
-                    .vault
-                    .place_hold_on(&account, &target, "a matter", "a reason", review_at)
-                    .await
-            };
             let (recordings, sids) = ([sid], [record.sid()]);
             let (deleted, recording_held) = tokio::join!(
                 later(n, world.vault.delete_recordings(&account, &recordings, Cause::Request)),
-                place(sid)
+                hold_record(&world, &account, sid)
             );
             let there = world.vault.get_recording(&account, sid, Reader::Compliance).await;
             assert!(
@@ -254,7 +243,7 @@ async fn a_hold_and_a_deletion_do_not_pass_each_other() {
                         .vault
                         .erase_records(&account, Class::Call, &sids, Cause::IngestError)
                 ),
-                place(record.sid())
+                hold_record(&world, &account, record.sid())
             );
             let there = world
                 .vault
@@ -376,13 +365,7 @@ async fn a_refused_deletion_leaves_no_mark() {
         .put_recording(&account, new.clone(), &[7; 2_000])
         .await
         .unwrap();
-    let target = HoldTarget::Records(vec![sid]);
-    let review_at = at("2027-06-01T00:00:00Z");
-    world
-        .vault
-        .place_hold_on(&account, &target, "a matter", "a reason", review_at)
-        .await
-        .unwrap();
+    hold_record(&world, &account, sid).await.unwrap();
     let held = world.vault.delete_recordings(&account, &[sid], Cause::Request).await;
     assert!(matches!(held, Err(VaultError::Refused(_))), "{held:?}");
     let known = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap_err();
@@ -419,12 +402,7 @@ async fn a_closing_is_finished_whatever_happens() {
                 .await;
             assert!(matches!(found, Err(VaultError::NotFound { .. })), "{pair:?}");
         }
-        let target = HoldTarget::Records(vec![sid]);
-        let review_at = at("2027-06-01T00:00:00Z");
-        let held = world
-            .vault
-            .place_hold_on(&account, &target, "a matter", "a reason", review_at)
-            .await;
+        let held = hold_record(&world, &account, sid).await;
         assert!(matches!(held, Err(VaultError::NotFound { .. })), "{pair:?}: {held:?}");
         assert!(world.vault.ingest(&account, &records).await.is_err());
         let report = world.tick_at(at("2027-03-01T13:00:00Z")).await;
@@ -451,12 +429,7 @@ async fn a_lapsed_recording_cannot_be_held() {
     let sid = world.vault.put_recording(&account, new, &[7; 2_000]).await.unwrap();
     world.clock.advance_to(at("2027-05-30T09:00:00Z"));
     for sid in [sid, of_call] {
-        let target = HoldTarget::Records(vec![sid]);
-        let review_at = at("2027-08-01T00:00:00Z");
-        let held = world
-            .vault
-            .place_hold_on(&account, &target, "a matter", "a reason", review_at)
-            .await;
+        let held = hold_record(&world, &account, sid).await;
         assert!(
             matches!(held, Err(VaultError::Invalid { field: "sids", .. })),
             "{held:?}"

@@ -27,7 +27,10 @@ use axum::{
 };
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Content, Object, Ref, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 use crate::{access, door::Door, problem::Problem};
@@ -87,10 +90,11 @@ impl Modify for TokenScheme {
     }
 }
 
-/// What every operation of an account may answer, and every one with a body.
+/// What every operation of an account may answer, and every one with a body; the platform's in its own envelope.
 fn add_refusals(operation: Option<&mut utoipa::openapi::path::Operation>) {
     let Some(operation) = operation else { return };
     let mut refusals = vec![
+        ("401", "No valid token"),
         ("403", "Not for this role"),
         ("421", "The account is in another region"),
     ];
@@ -101,16 +105,20 @@ fn add_refusals(operation: Option<&mut utoipa::openapi::path::Operation>) {
             ("415", "The body is of another type"),
         ]);
     }
-    let responses = &mut operation.responses.responses;
-    let Some(unauthorized) = responses.get("401").cloned() else {
-        return;
-    };
+    let is_platform = operation.tags.iter().flatten().any(|tag| tag == "platform");
     for (status, description) in refusals {
-        let mut refusal = unauthorized.clone();
-        if let utoipa::openapi::RefOr::T(response) = &mut refusal {
-            response.description = description.to_owned();
-        }
-        responses.entry(status.to_owned()).or_insert(refusal);
+        let response = ResponseBuilder::new().description(description);
+        let response = if is_platform {
+            let exception = || Content::new(Some(Object::new()));
+            response
+                .content("application/json", exception())
+                .content("application/xml", exception())
+        } else {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            response.content("application/problem+json", problem)
+        };
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_owned()).or_insert(response.build().into());
     }
 }
 

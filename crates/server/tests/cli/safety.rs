@@ -4,6 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use crate::running::{EMBEDDED, Place, sids};
 
+fn delete_call(place: &Place, sid: &str) {
+    let command = ["delete", "records", "acme", "--class", "call", sid, "--confirm", "acme"];
+    place.json(&command);
+}
+
 #[test]
 fn a_backup_comes_back_without_what_was_deleted_since() {
     let place = Place::new(EMBEDDED);
@@ -17,16 +22,7 @@ fn a_backup_comes_back_without_what_was_deleted_since() {
         place.fails(1, &["backup", "backup"]).contains("folder"),
         "a backup is not written over"
     );
-    place.json(&[
-        "delete",
-        "records",
-        "acme",
-        "--class",
-        "call",
-        &calls[0],
-        "--confirm",
-        "acme",
-    ]);
+    delete_call(&place, &calls[0]);
     let log = format!("file:{}", place.path("vault/in/objects").display());
 
     // Refusals: not empty, no manifest, cut dump, no newest log, a log that ends too early.
@@ -172,16 +168,7 @@ fn a_restore_is_alone_and_lost_keys_are_not_made_anew() {
     assert_eq!(running.stop().code, 0);
 
     // Key file and catalog are lost, the objects are not: nothing is made anew.
-    place.json(&[
-        "delete",
-        "records",
-        "acme",
-        "--class",
-        "call",
-        &calls[0],
-        "--confirm",
-        "acme",
-    ]);
+    delete_call(&place, &calls[0]);
     fs::remove_file(place.path("vault/in/keys")).expect("removed");
     for entry in fs::read_dir(place.path("vault/in")).expect("a folder").flatten() {
         if entry.file_name().to_string_lossy().starts_with("catalog") {

@@ -23,7 +23,6 @@ use crate::{
     ),
     responses(
         (status = 200, description = "The call", body = CallBody),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, or it is gone", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

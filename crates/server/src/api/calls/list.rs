@@ -35,7 +35,6 @@ use crate::{
     ),
     responses(
         (status = 200, description = "A page", body = CallPage),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     ),

@@ -24,7 +24,6 @@ use crate::{
     ),
     responses(
         (status = 200, description = "The certificate", body = String, content_type = "text/plain"),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

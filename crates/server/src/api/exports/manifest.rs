@@ -68,7 +68,6 @@ pub struct ManifestBody {
     ),
     responses(
         (status = 200, description = "The manifest", body = ManifestBody),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "The snapshot changed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),

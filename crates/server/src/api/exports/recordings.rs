@@ -37,7 +37,6 @@ use crate::{
     responses(
         (status = 200, description = "The archive", body = String, content_type = "application/x-tar"),
         (status = 206, description = "The range", body = String, content_type = "application/x-tar"),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "The snapshot changed", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The range lies outside", body = Problem, content_type = "application/problem+json"),

@@ -35,7 +35,6 @@ use crate::{
     ),
     responses(
         (status = 200, description = "The vCon", body = String, content_type = "application/vcon"),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such call, or it is gone", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many exports at once", body = Problem, content_type = "application/problem+json"),

@@ -71,7 +71,6 @@ impl From<&ForecastRow> for ForecastRowBody {
     ),
     responses(
         (status = 200, description = "The forecast", body = ForecastBody),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
     ),

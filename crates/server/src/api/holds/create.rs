@@ -60,10 +60,7 @@ pub struct PlacedHold {
     request_body = NewHold,
     responses(
         (status = 201, description = "Placed", body = PlacedHold),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Needs the compliance role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

@@ -23,8 +23,6 @@ use crate::{
     ),
     responses(
         (status = 204, description = "Lifted"),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Needs the compliance role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

@@ -27,7 +27,6 @@ pub struct HoldList {
     params(("account" = String, Path, description = "Account SID"),),
     responses(
         (status = 200, description = "Every hold", body = HoldList),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

@@ -75,10 +75,7 @@ impl From<&Entry> for EntryBody {
     ),
     responses(
         (status = 200, description = "A page", body = LogPage),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not for this role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such log, or no such account for this token", body = Problem, content_type = "application/problem+json"),
-        (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

@@ -33,9 +33,7 @@ use crate::{door::Door, problem::Problem};
     responses(
         (status = 200, description = "`{\"Call\": {...}}`", content((Object = "application/json"), (String = "application/xml"))),
         (status = 400, description = "`RestException`: a parameter is wrong", content((Object = "application/json"), (String = "application/xml"))),
-        (status = 401, description = "`RestException`: no valid token", content((Object = "application/json"), (String = "application/xml"))),
         (status = 404, description = "`RestException`: there is none, or it is gone", content((Object = "application/json"), (String = "application/xml"))),
-        (status = 421, description = "`RestException`: the account is in another region", content((Object = "application/json"), (String = "application/xml"))),
         (status = 429, description = "`RestException`: over the rate limit", content((Object = "application/json"), (String = "application/xml"))),
     ),
     security(("token" = [])),

@@ -61,9 +61,7 @@ const MAX_TOTAL: usize = 10_000;
     responses(
         (status = 200, description = "`{\"Metadata\": {...}, \"Calls\": [...]}`", body = Object),
         (status = 400, description = "`RestException`: a parameter is wrong", body = Object),
-        (status = 401, description = "`RestException`: no valid token", body = Object),
         (status = 404, description = "`RestException`: no such account for this token", body = Object),
-        (status = 421, description = "`RestException`: the account is in another region", body = Object),
         (status = 429, description = "`RestException`: over the rate limit", body = Object),
     ),
     security(("token" = [])),

@@ -30,12 +30,7 @@ pub(super) const MAX_CUSTOM_CHARS: usize = 128;
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`From`, `To` or `Url`, `CallerId`, `TimeLimit`, `TimeOut`, `Record`, `CustomField`, `StatusCallback`, `StatusCallbackEvents[]`, `StatusCallbackContentType`"),
     responses(
         (status = 200, description = "Accepted: `{\"Call\": {...}}`", body = Object),
-        (status = 400, description = "`RestException`: a parameter is missing or wrong", body = Object),
-        (status = 401, description = "`RestException`: no valid token", body = Object),
         (status = 404, description = "`RestException`: no such account for this token", body = Object),
-        (status = 413, description = "`RestException`: too long", body = Object),
-        (status = 415, description = "`RestException`: not a form", body = Object),
-        (status = 421, description = "`RestException`: the account is in another region", body = Object),
         (status = 429, description = "`RestException`: over the rate limit", body = Object),
     ),
     security(("token" = [])),

@@ -29,7 +29,6 @@ use crate::{
     responses(
         (status = 200, description = "The audio", body = String, content_type = "audio/wav"),
         (status = 206, description = "The range", body = String, content_type = "audio/wav"),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The range lies outside", body = Problem, content_type = "application/problem+json"),
     ),

@@ -66,7 +66,6 @@ pub struct StoredRecording {
     responses(
         (status = 201, description = "Stored", body = StoredRecording),
         (status = 200, description = "It was there already", body = StoredRecording),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Longer than 64 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Neither WAV nor MP3", body = Problem, content_type = "application/problem+json"),

@@ -42,8 +42,6 @@ pub struct Deleted {
     ),
     responses(
         (status = 200, description = "Deleted", body = Deleted),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Needs the compliance role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "A hold or a law keeps it", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "Not confirmed", body = Problem, content_type = "application/problem+json"),

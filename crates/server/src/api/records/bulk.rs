@@ -72,7 +72,6 @@ pub struct RejectedLine {
     request_body(content = String, content_type = "application/x-ndjson", description = "One JSON object a line"),
     responses(
         (status = 200, description = "Read to its end; look at `rejected`", body = Summary),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not a class that is taken in bulk", body = Problem, content_type = "application/problem+json"),
     ),

@@ -64,10 +64,7 @@ pub enum Outcome {
     responses(
         (status = 200, description = "Every record is stored or was known", body = Outcomes),
         (status = 422, description = "A record is not stored; the others are", body = Outcomes),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
-        (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
 )]

@@ -16,7 +16,6 @@ use crate::{
     params(("account" = String, Path, description = "Account SID"),),
     responses(
         (status = 200, description = "The settings in force and to come", body = RetentionBody),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

@@ -30,10 +30,7 @@ pub struct Setting {
     request_body = Setting,
     responses(
         (status = 200, description = "Decided; says what it deletes and when", body = ChangeBody),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Needs the compliance role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

@@ -23,10 +23,7 @@ use crate::{
     ),
     responses(
         (status = 204, description = "Removed"),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not for this role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
 )]

@@ -60,10 +60,7 @@ impl From<Endpoint> for EndpointBody {
     params(("account" = String, Path, description = "Account SID")),
     responses(
         (status = 200, description = "All of them; secrets are not shown", body = Endpoints),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not for this role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
-        (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
 )]

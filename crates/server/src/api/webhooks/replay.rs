@@ -34,10 +34,7 @@ pub struct Replayed {
     ),
     responses(
         (status = 200, description = "Told again", body = Replayed),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not for this role", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 421, description = "The account is in another region", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A wrong parameter", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
