@@ -166,7 +166,7 @@ async fn recordings_are_sealed_read_by_range_and_deleted() {
 async fn what_is_held_outlives_its_term_for_compliance_alone() {
     for pair in Pair::all() {
         let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
-        let (account, records, hold) = world.hold_ten_of_fifty().await;
+        let (account, _, hold) = world.hold_ten_of_fifty().await;
         // Before the term is over, the forecast knows already who stays.
         let rows = world
             .vault
