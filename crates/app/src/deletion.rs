@@ -3,7 +3,7 @@
 mod check;
 
 use callvault_core::{
-    AccountSid, Class, KeyId, Sid, TimeUs,
+    AccountSid, Class, DocumentKind, KeyId, Sid, TimeUs,
     hold::{Cause, decide_deletion},
     id::Subject,
     proof::{
@@ -13,7 +13,7 @@ use callvault_core::{
 use callvault_seal::{digest::sha256, random_bytes};
 use callvault_store::{
     StoreError,
-    rows::{NewLeaf, PartitionRef, RecordingQuery, RecordingRow, Shred, Tombstone},
+    rows::{DocumentQuery, NewLeaf, PartitionRef, RecordingQuery, RecordingRow, Shred, Tombstone},
 };
 
 use crate::{
@@ -70,6 +70,7 @@ impl Said {
 pub(crate) struct Doomed {
     pub(crate) partitions: Vec<PartitionRef>,
     pub(crate) recordings: Vec<(Sid, KeyId)>,
+    pub(crate) documents: Vec<(DocumentKind, Sid, KeyId)>,
     pub(crate) account_key: Option<KeyId>,
     /// Names of marks that keep what goes from being taken in again.
     pub(crate) marks: Vec<String>,
@@ -92,6 +93,7 @@ impl Vault {
     ) -> Result<u64> {
         let mut keys: Vec<KeyId> = doomed.partitions.iter().map(|partition| partition.key).collect();
         keys.extend(doomed.recordings.iter().map(|(_, key)| *key));
+        keys.extend(doomed.documents.iter().map(|(_, _, key)| *key));
         keys.extend(doomed.account_key);
         let said = Said {
             class,
@@ -107,6 +109,7 @@ impl Vault {
             at: now,
             partitions: doomed.partitions,
             recordings: doomed.recordings,
+            documents: doomed.documents,
             account_key: doomed.account_key,
             marks: doomed.marks,
             leaf,
@@ -405,6 +408,19 @@ impl Vault {
                 break;
             }
             leaves.extend(self.shred_recordings(account, &rows, Cause::Closure, now).await?);
+        }
+        for kind in DocumentKind::ALL {
+            loop {
+                let query = DocumentQuery {
+                    limit: KEYS_A_LEAF as u32,
+                    ..DocumentQuery::default()
+                };
+                let rows = self.catalog.list_documents(sid, kind, &query).await?;
+                if rows.is_empty() {
+                    break;
+                }
+                leaves.push(self.shred_documents(account, kind, &rows, Cause::Closure, now).await?);
+            }
         }
         for class in crate::partition::CLASSES {
             let partitions = self

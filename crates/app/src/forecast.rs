@@ -1,18 +1,19 @@
 //! What will be deleted and when (spec 1.5), and what a change of settings would delete (spec 1.4).
 
 use callvault_core::{
-    AccountSid, Class, Day, Plan as AccountPlan, TimeUs,
+    AccountSid, Class, Day, DocumentKind, Plan as AccountPlan, TimeUs,
     change::{PlanChange, RecordingChange, decide_plan_change, decide_recording_retention},
     forecast::{ForecastRow, Preview, Warning, forecast, preview_plan_change, preview_recording_change, warnings},
-    inventory::{Inventory, RecordingItem},
+    inventory::{DocumentItem, Inventory, RecordingItem},
     plan::Policies,
+    retention::{Term, base_term},
 };
-use callvault_store::rows::RecordingQuery;
+use callvault_store::rows::{DocumentQuery, RecordingQuery};
 
 use crate::{
     error::Result,
     partition::CLASSES,
-    tick::recording_item,
+    tick::{document_item, recording_item},
     vault::{Account, Vault},
 };
 
@@ -40,8 +41,8 @@ impl Vault {
         let now = self.now();
         let account = self.get_account(sid).await?;
         let inventory = Inventory {
-            partitions: Vec::new(),
             recordings: self.recording_items(&account, now).await?,
+            ..Inventory::default()
         };
         let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
         Ok(warnings(&policies, &inventory, now, &|_| false))
@@ -83,6 +84,7 @@ impl Vault {
     pub(crate) async fn inventory(&self, account: &Account, now: TimeUs, until: TimeUs) -> Result<Inventory> {
         let mut inventory = Inventory {
             recordings: self.recording_items(account, now).await?,
+            documents: self.document_items(account, now).await?,
             ..Default::default()
         };
         for class in CLASSES {
@@ -109,6 +111,25 @@ impl Vault {
         }
     }
 
+    /// Documents that have a term.
+    async fn document_items(&self, account: &Account, now: TimeUs) -> Result<Vec<DocumentItem>> {
+        let mut items = Vec::new();
+        let kinds = DocumentKind::ALL.into_iter();
+        for kind in kinds.filter(|kind| base_term(kind.class()) != Term::UntilDeleted) {
+            let mut query = DocumentQuery {
+                limit: PAGE,
+                ..DocumentQuery::default()
+            };
+            loop {
+                let rows = self.catalog.list_documents(&account.sid, kind, &query).await?;
+                let Some(last) = rows.last() else { break };
+                query.after = Some((last.at, last.id));
+                items.extend(rows.iter().map(|row| document_item(account, row, now)));
+            }
+        }
+        Ok(items)
+    }
+
     /// How much of a class an account has: records (hidden ones not counted) and bytes as stored.
     ///
     /// # Errors
@@ -120,8 +141,13 @@ impl Vault {
                 .iter()
                 .fold((0, 0), |sum, day| (sum.0 + day.count, sum.1 + day.bytes)));
         }
+        let mut documents = (0, 0);
+        for kind in DocumentKind::ALL.into_iter().filter(|kind| kind.class() == class) {
+            let (count, bytes) = self.catalog.count_documents(sid, kind).await?;
+            documents = (documents.0 + count, documents.1 + bytes);
+        }
         let rows = self.catalog.list_partitions(sid, class, all_days()).await?;
-        Ok(rows.iter().fold((0, 0), |sum, row| {
+        Ok(rows.iter().fold(documents, |sum, row| {
             (
                 sum.0 + (row.loose_rows + row.sealed_rows).saturating_sub(row.tombstones),
                 sum.1 + row.bytes,

@@ -125,6 +125,7 @@ impl KeyRing {
             KeyPurpose::Account => "account",
             KeyPurpose::Partition => "partition",
             KeyPurpose::Recording => "recording",
+            KeyPurpose::Document => "document",
         };
         format!("callvault key/{}/{}/{purpose}/{}", self.region, row.account, row.key).into_bytes()
     }

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod coverage;
 mod deletion;
 pub mod doctor;
+pub mod document;
 pub mod error;
 pub mod export;
 pub mod forecast;

@@ -15,8 +15,10 @@ use callvault_core::{
 use callvault_store::rows::{Garbage, PartitionRow};
 use futures::{StreamExt, stream};
 
+mod documents;
 mod recordings;
 
+pub(crate) use documents::document_item;
 pub(crate) use recordings::recording_item;
 
 use crate::{
@@ -116,6 +118,8 @@ impl Vault {
                 report.wake(next);
             }
         }
+        let swept = self.sweep_documents(now, &mut report).await;
+        report.note("documents", swept);
         let published = self.publish().await;
         report.log_size = report.note("transparency log", published).unwrap_or_default();
         self.tick_purge(now, &mut report).await;
@@ -275,7 +279,7 @@ impl Vault {
                     let done = self.seal_partition(account, row, merge).await;
                     report.sealed += u64::from(report.note("seal", done).is_some());
                 }
-                Action::ShredRecording { .. } => {}
+                Action::ShredRecording { .. } | Action::ShredDocument { .. } => {}
             }
         }
         for ((class, cause), rows) in shreds {
@@ -426,6 +430,7 @@ fn key_of(step: &Step) -> KeyId {
     match step.action {
         Action::ShredPartition { key, .. }
         | Action::ShredRecording { key, .. }
+        | Action::ShredDocument { key, .. }
         | Action::RewritePartition { key, .. }
         | Action::SealPartition { key, .. } => key,
     }

@@ -9,7 +9,7 @@ use crate::{
     change::{PlanChange, RecordingChange, apply_plan_change, apply_recording_change},
     class::Class,
     id::AccountSid,
-    plan::{Inventory, Policies, Reason, RecordingItem, lapse_of_partition, lapse_of_recording},
+    plan::{Inventory, Policies, Reason, RecordingItem, lapse_of_document, lapse_of_partition, lapse_of_recording},
     retention::Policy,
     time::{DAY_US, Day, TimeUs},
 };
@@ -56,8 +56,12 @@ pub fn forecast(policies: &Policies, inventory: &Inventory, from: TimeUs, to: Ti
         let lapse = lapse_of_recording(policies.get(&item.account)?, item)?;
         Some((&item.account, Class::Recording, lapse))
     });
+    let documents = inventory.documents.iter().filter_map(|item| {
+        let lapse = lapse_of_document(policies.get(&item.account)?, item)?;
+        Some((&item.account, item.kind.class(), lapse))
+    });
     let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-    for (account, class, lapse) in partitions.chain(recordings) {
+    for (account, class, lapse) in partitions.chain(recordings).chain(documents) {
         let goes_at = lapse.due_at.max(from);
         let because = match lapse.reason {
             Reason::FloorOver { .. } => Because::FloorOver,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     class::Class,
+    document::DocumentKind,
     id::{AccountSid, KeyId, Sid},
     time::{Day, TimeUs},
 };
@@ -62,6 +63,27 @@ pub struct RecordingItem {
     pub released_at: Option<TimeUs>,
 }
 
+/// One document, under its own key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentItem {
+    /// Account.
+    pub account: AccountSid,
+    /// What it is; its class follows.
+    pub kind: DocumentKind,
+    /// Identifier.
+    pub id: Sid,
+    /// The key that opens it.
+    pub key: KeyId,
+    /// The moment its term counts from.
+    pub at: TimeUs,
+    /// Size.
+    pub bytes: u64,
+    /// Whether a hold freezes it now.
+    pub held: bool,
+    /// When the latest hold was lifted that kept it beyond its term, if one was.
+    pub released_at: Option<TimeUs>,
+}
+
 /// What the vault holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Inventory {
@@ -69,4 +91,6 @@ pub struct Inventory {
     pub partitions: Vec<PartitionItem>,
     /// Recordings.
     pub recordings: Vec<RecordingItem>,
+    /// Documents.
+    pub documents: Vec<DocumentItem>,
 }

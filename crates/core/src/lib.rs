@@ -7,6 +7,7 @@
 //! - [`class`]: the eight data classes and the three plans.
 //! - [`record`]: what a call, a message and a recording are.
 //! - [`number`]: telephone numbers as they are hashed and compared.
+//! - [`document`]: what lives and changes: contacts, lists, campaigns, requests.
 //! - [`decision`]: allowed, or refused with a reason.
 //! - [`retention`]: how long a record is kept, by policy, plan and floor.
 //! - [`change`]: changes of plan and recording retention, with notice.
@@ -21,6 +22,7 @@
 pub mod change;
 pub mod class;
 pub mod decision;
+pub mod document;
 pub mod forecast;
 pub mod hold;
 pub mod id;
@@ -37,6 +39,7 @@ pub mod time;
 pub use change::{PlanChange, RecordingChange};
 pub use class::{Class, Plan};
 pub use decision::{Decision, Refusal};
+pub use document::DocumentKind;
 pub use hold::{Access, Cause, Facts, Hold, HoldScope, Reader};
 pub use id::{AccountSid, HoldId, KeyId, ObjectId, Sid};
 pub use number::Number;

@@ -1,15 +1,16 @@
 //! What is to be done with an inventory at a moment: shred, rewrite, seal (spec 1 and 5).
 //!
-//! [`plan`] decides, somebody else does. The dry run and the forecast use the same [`lapse_of_partition`] and
-//! [`lapse_of_recording`], so that what is foretold is what happens.
+//! [`plan`] decides, somebody else does. The dry run and the forecast use the same [`lapse_of_partition`],
+//! [`lapse_of_recording`] and [`lapse_of_document`], so that what is foretold is what happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::inventory::{Inventory, PartitionItem, RecordingItem};
+pub use crate::inventory::{DocumentItem, Inventory, PartitionItem, RecordingItem};
 use crate::{
     class::Class,
+    document::DocumentKind,
     hold::Cause,
     id::{AccountSid, KeyId, Sid},
     purge::Purge,
@@ -58,6 +59,17 @@ pub enum Action {
     ShredRecording {
         /// Identifier.
         sid: Sid,
+        /// The key to destroy.
+        key: KeyId,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Destroy a document's key.
+    ShredDocument {
+        /// What it is.
+        kind: DocumentKind,
+        /// Identifier.
+        id: Sid,
         /// The key to destroy.
         key: KeyId,
         /// Its size.
@@ -221,6 +233,21 @@ pub fn lapse_of_recording(policy: &Policy, item: &RecordingItem) -> Option<Lapse
     })
 }
 
+/// When the document's key goes. `None` while it is held, or when it has no term.
+#[must_use]
+pub fn lapse_of_document(policy: &Policy, item: &DocumentItem) -> Option<Lapse> {
+    if item.held {
+        return None;
+    }
+    let (due_at, reason) = lapse_of(policy, item.kind.class(), item.at, item.at, item.released_at)?;
+    Some(Lapse {
+        due_at,
+        reason,
+        records: 1,
+        bytes: item.bytes,
+    })
+}
+
 fn lapse_of(
     policy: &Policy,
     class: Class,
@@ -268,6 +295,12 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: TimeUs, purge: Purg
             None => _ = plan.without_policy.insert(item.account.clone()),
         }
     }
+    for item in &inventory.documents {
+        match policies.get(&item.account) {
+            Some(policy) => plan.take(now, step_of_document(policy, item)),
+            None => _ = plan.without_policy.insert(item.account.clone()),
+        }
+    }
     plan.steps
         .sort_by(|a, b| (rank(a), a.due_at, &a.account, key_of(a)).cmp(&(rank(b), b.due_at, &b.account, key_of(b))));
     plan
@@ -289,7 +322,7 @@ impl Plan {
 /// Shreds before rewrites before seals.
 const fn rank(step: &Step) -> u8 {
     match step.action {
-        Action::ShredPartition { .. } | Action::ShredRecording { .. } => 0,
+        Action::ShredPartition { .. } | Action::ShredRecording { .. } | Action::ShredDocument { .. } => 0,
         Action::RewritePartition { .. } => 1,
         Action::SealPartition { .. } => 2,
     }
@@ -300,6 +333,7 @@ const fn key_of(step: &Step) -> KeyId {
     match step.action {
         Action::ShredPartition { key, .. }
         | Action::ShredRecording { key, .. }
+        | Action::ShredDocument { key, .. }
         | Action::RewritePartition { key, .. }
         | Action::SealPartition { key, .. } => key,
     }
@@ -424,6 +458,25 @@ fn step_of_recording(policy: &Policy, item: &RecordingItem) -> Option<Step> {
     } = lapse_of_recording(policy, item)?;
     let action = Action::ShredRecording {
         sid: item.sid,
+        key: item.key,
+        bytes,
+    };
+    Some(Step {
+        account: item.account.clone(),
+        action,
+        reason,
+        due_at,
+    })
+}
+
+/// The step that waits for this document.
+fn step_of_document(policy: &Policy, item: &DocumentItem) -> Option<Step> {
+    let Lapse {
+        due_at, reason, bytes, ..
+    } = lapse_of_document(policy, item)?;
+    let action = Action::ShredDocument {
+        kind: item.kind,
+        id: item.id,
         key: item.key,
         bytes,
     };

@@ -1,15 +1,15 @@
 //! The catalog port: what the vault knows about what it keeps.
 
 use async_trait::async_trait;
-use callvault_core::{AccountSid, Class, Day, KeyId, Sid, TimeUs, id::HoldId};
+use callvault_core::{AccountSid, Class, Day, DocumentKind, KeyId, Sid, TimeUs, id::HoldId};
 use std::ops::Range;
 
 use crate::{
     StoreError,
     rows::{
-        AccountRow, DestructionRow, EpochRow, GarbageRow, HoldRow, JobRow, JobState, KeyRow, LooseRow, NewLeaf,
-        PartitionRef, PartitionRow, RecordingDay, RecordingQuery, RecordingRow, RewriteCommit, SealCommit,
-        SegmentInsert, SegmentRow, Shred, TokenRow, Tombstone,
+        AccountRow, DestructionRow, DocumentQuery, DocumentRow, EpochRow, GarbageRow, HoldRow, JobRow, JobState,
+        KeyRow, LooseRow, NewLeaf, PartitionRef, PartitionRow, RecordingDay, RecordingQuery, RecordingRow, Replaced,
+        RewriteCommit, SealCommit, SegmentInsert, SegmentRow, Shred, TokenRow, Tombstone,
     },
 };
 
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// Everything a region's catalog does.
 #[async_trait]
-pub trait Catalog: Accounts + Keys + Partitions + Recordings + Log + Jobs {
+pub trait Catalog: Accounts + Keys + Partitions + Recordings + Documents + Log + Jobs {
     /// Brings the schema up to date. Safe to call from several processes at once.
     async fn migrate(&self) -> Result<()>;
 
@@ -261,6 +261,61 @@ pub trait Recordings: Send + Sync + 'static {
     async fn list_recordings(&self, account: &AccountSid, query: &RecordingQuery) -> Result<Vec<RecordingRow>>;
     /// An account's recordings summed up by day.
     async fn list_recording_days(&self, account: &AccountSid) -> Result<Vec<RecordingDay>>;
+}
+
+/// Documents, and which are members of which list.
+#[async_trait]
+pub trait Documents: Send + Sync + 'static {
+    /// Adds documents with their keys, all in one transaction, as members of a list if one is named. Returns for each
+    /// whether it was added: one whose id or name another has is left out.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such list.
+    async fn insert_documents(&self, new: &[(DocumentRow, KeyRow)], list: Option<Sid>) -> Result<Vec<bool>>;
+    /// Those of these documents that exist, in any order.
+    async fn find_documents(&self, account: &AccountSid, kind: DocumentKind, ids: &[Sid]) -> Result<Vec<DocumentRow>>;
+    /// The document with this name.
+    async fn find_named(&self, account: &AccountSid, kind: DocumentKind, name: [u8; 16])
+    -> Result<Option<DocumentRow>>;
+    /// An account's documents of a kind, by the moment they were made.
+    async fn list_documents(
+        &self,
+        account: &AccountSid,
+        kind: DocumentKind,
+        query: &DocumentQuery,
+    ) -> Result<Vec<DocumentRow>>;
+    /// How many documents of a kind an account has, and the bytes of their bodies.
+    async fn count_documents(&self, account: &AccountSid, kind: DocumentKind) -> Result<(u64, u64)>;
+    /// Every account's documents of a kind that were made before a moment, oldest first, after `(at, account, id)`.
+    async fn list_documents_before(
+        &self,
+        kind: DocumentKind,
+        before: TimeUs,
+        after: Option<(TimeUs, &AccountSid, Sid)>,
+        limit: u32,
+    ) -> Result<Vec<DocumentRow>>;
+    /// Replaces a document's body, name and key; the row carries what is new, its version one above the present one.
+    /// The old key is destroyed in the same transaction, so that the old body opens nowhere.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when its version is another.
+    async fn replace_document(&self, row: &DocumentRow, key: &KeyRow) -> Result<Replaced>;
+    /// Makes documents members of a list. Returns for each whether it is new there; one that does not exist is not.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such list.
+    async fn add_members(
+        &self,
+        account: &AccountSid,
+        list: Sid,
+        kind: DocumentKind,
+        members: &[Sid],
+        at: TimeUs,
+    ) -> Result<Vec<bool>>;
+    /// Takes a member off a list. Returns whether it was one.
+    async fn remove_member(&self, account: &AccountSid, list: Sid, member: Sid) -> Result<bool>;
+    /// The lists that each of these is a member of.
+    async fn list_memberships(&self, account: &AccountSid, members: &[Sid]) -> Result<Vec<(Sid, Sid)>>;
 }
 
 /// The transparency log's leaves and what they destroyed.

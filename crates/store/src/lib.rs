@@ -20,6 +20,6 @@ pub mod rows;
 pub mod s3;
 pub mod sqlite;
 
-pub use catalog::{Accounts, Catalog, Jobs, Keys, Log, Partitions, Recordings};
+pub use catalog::{Accounts, Catalog, Documents, Jobs, Keys, Log, Partitions, Recordings};
 pub use error::StoreError;
 pub use objects::{Objects, Upload};

@@ -1,6 +1,6 @@
 //! Rows of the catalog. No row holds personal data in clear: bodies are sealed, numbers are keyed hashes.
 
-use callvault_core::{AccountSid, Class, Day, KeyId, ObjectId, Sid, TimeUs, id::HoldId};
+use callvault_core::{AccountSid, Class, Day, DocumentKind, KeyId, ObjectId, Sid, TimeUs, id::HoldId};
 
 /// An account. Its `policy` is the JSON of the retention rules' histories; it holds no personal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub enum KeyPurpose {
     Partition,
     /// One recording.
     Recording,
+    /// One document, as it is now: every change has a new key.
+    Document,
 }
 
 /// A key epoch.
@@ -197,6 +199,55 @@ pub struct RecordingRow {
     pub meta: Vec<u8>,
 }
 
+/// A document: a contact, a list, a campaign, a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentRow {
+    /// Account.
+    pub account: AccountSid,
+    /// What it is.
+    pub kind: DocumentKind,
+    /// Identifier.
+    pub id: Sid,
+    /// Blind hash of what no other document of the kind may have: a contact's number, a list's name.
+    pub name: Option<[u8; 16]>,
+    /// When it was made. A term counts from here.
+    pub at: TimeUs,
+    /// When it was changed last.
+    pub updated_at: TimeUs,
+    /// Counts changes.
+    pub version: i64,
+    /// How many members it has, for a list.
+    pub members: u64,
+    /// Data key of the present body.
+    pub key: KeyId,
+    /// The body, sealed under the key.
+    pub body: Vec<u8>,
+}
+
+/// Which documents to list. All given conditions must hold.
+#[derive(Debug, Clone, Default)]
+pub struct DocumentQuery {
+    /// Members of this list.
+    pub list: Option<Sid>,
+    /// Newest first; otherwise oldest first.
+    pub newest_first: bool,
+    /// Continue after this one: `(at, id)` of the last one seen.
+    pub after: Option<(TimeUs, Sid)>,
+    /// Pass over so many.
+    pub offset: u32,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// What became of the change of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is changed.
+    Done,
+    /// Another one has the name.
+    NameTaken,
+}
+
 /// A legal hold. `hold` is the JSON of the rule (blind hashes, SIDs, times); `note` is matter and reason, sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRow {
@@ -253,6 +304,8 @@ pub struct Shred {
     pub partitions: Vec<PartitionRef>,
     /// Recordings that go with their keys.
     pub recordings: Vec<(Sid, KeyId)>,
+    /// Documents that go with their keys.
+    pub documents: Vec<(DocumentKind, Sid, KeyId)>,
     /// The account's own key, when the account goes; tokens, holds and policy go with it.
     pub account_key: Option<KeyId>,
     /// Values to set, by name: marks of what may not be taken in again (see [`crate::Recordings::insert_recording`]).

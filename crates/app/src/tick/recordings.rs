@@ -92,8 +92,8 @@ fn due_recordings(
 ) -> (BTreeMap<Cause, Vec<RecordingRow>>, Option<TimeUs>) {
     let recordings = rows.iter().map(|row| recording_item(account, row, now)).collect();
     let inventory = Inventory {
-        partitions: Vec::new(),
         recordings,
+        ..Inventory::default()
     };
     let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
     let Plan { steps, next_due_at, .. } = plan(&policies, &inventory, now, purge);

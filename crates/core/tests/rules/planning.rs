@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use callvault_core::{
-    Class, Day, KeyId, Plan, Policy, Purge, TimeUs,
+    Class, Day, DocumentKind, KeyId, Plan, Policy, Purge, TimeUs,
     forecast::{forecast, warnings},
-    plan::{Action, Inventory, Keep, PartitionItem, Policies, Reason, RecordingItem, plan},
+    plan::{Action, DocumentItem, Inventory, Keep, PartitionItem, Policies, Reason, RecordingItem, plan},
     retention::{Floor, Term},
 };
 use proptest::prelude::*;
@@ -40,7 +40,7 @@ fn starter() -> Policies {
 fn steps(item: &PartitionItem, now: TimeUs) -> Vec<(Action, Reason)> {
     let inventory = Inventory {
         partitions: vec![item.clone()],
-        recordings: vec![],
+        ..Inventory::default()
     };
     let plan = plan(&starter(), &inventory, now, Purge::default());
     plan.steps.into_iter().map(|step| (step.action, step.reason)).collect()
@@ -61,11 +61,25 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
         held: held == 0,
         ..recording(&account(), 0, grid(from))
     });
+    let document_of = (0..DocumentKind::ALL.len(), 0..900i64, 0..4u8).prop_map(|(kind, from, held)| DocumentItem {
+        account: account(),
+        kind: DocumentKind::ALL[kind],
+        id: recording(&account(), 0, grid(from)).sid,
+        key: key(0),
+        at: grid(from),
+        bytes: 70,
+        held: held == 0,
+        released_at: None,
+    });
     (
         prop::collection::vec(partition_of, 0..25),
         prop::collection::vec(recording_of, 0..25),
+        prop::collection::vec(document_of, 0..25),
     )
-        .prop_map(|(mut partitions, mut recordings)| {
+        .prop_map(|(mut partitions, mut recordings, mut documents)| {
+            for (n, item) in documents.iter_mut().enumerate() {
+                item.key = key(200 + n as u8);
+            }
             for (n, item) in partitions.iter_mut().enumerate() {
                 item.key = key(n as u8);
             }
@@ -73,7 +87,11 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
                 item.key = key(100 + n as u8);
                 item.sid.0[15] = n as u8;
             }
-            Inventory { partitions, recordings }
+            Inventory {
+                partitions,
+                recordings,
+                documents,
+            }
         })
 }
 
@@ -112,6 +130,11 @@ proptest! {
                         let lapse = plain_lapse(&policy, Class::Recording, item.at, item.kept_since, to);
                         prop_assert_eq!(lapse, Some(now));
                     }
+                    if let Action::ShredDocument { key, .. } = step.action {
+                        let item = inventory.documents.iter().find(|item| item.key == key).expect("known");
+                        let lapse = plain_lapse(&policy, item.kind.class(), item.at, item.at, to);
+                        prop_assert_eq!(lapse, Some(now));
+                    }
                 }
                 planned = plan(&policies, &left, now, purge);
             }
@@ -121,6 +144,10 @@ proptest! {
         prop_assert_eq!(done, foretold);
         for item in &left.recordings {
             let lapse = plain_lapse(&policy, Class::Recording, item.at, item.kept_since, to);
+            prop_assert!(item.held || lapse.is_none(), "late: {item:?}");
+        }
+        for item in &left.documents {
+            let lapse = plain_lapse(&policy, item.kind.class(), item.at, item.at, to);
             prop_assert!(item.held || lapse.is_none(), "late: {item:?}");
         }
         for item in left.partitions.iter().filter(|item| item.held_rows < item.rows) {
@@ -155,6 +182,10 @@ fn execute(inventory: &mut Inventory, action: &Action) -> (Class, u64, u64) {
         Action::ShredRecording { key, bytes, .. } => {
             inventory.recordings.retain(|item| item.key != key);
             (Class::Recording, 1, bytes)
+        }
+        Action::ShredDocument { kind, key, bytes, .. } => {
+            inventory.documents.retain(|item| item.key != key);
+            (kind.class(), 1, bytes)
         }
         Action::RewritePartition {
             class,
@@ -231,8 +262,8 @@ fn held_rows_stay_and_the_others_go() {
     recording.held = true;
     let late = |item: &RecordingItem| {
         let inventory = Inventory {
-            partitions: vec![],
             recordings: vec![item.clone()],
+            ..Inventory::default()
         };
         plan(&starter(), &inventory, grid(0).plus_days(90), Purge::default())
             .steps
@@ -259,7 +290,7 @@ fn rows_that_came_under_a_floor_are_not_judged_by_older_times() {
     item.kept_since = at("2027-06-01T00:00:00Z");
     let inventory = Inventory {
         partitions: vec![item],
-        recordings: vec![],
+        ..Inventory::default()
     };
     let early = plan(
         &policies,
@@ -348,7 +379,7 @@ fn partitions_are_sealed_when_full_or_over() {
 fn without_a_policy_nothing_is_touched_and_it_is_said() {
     let inventory = Inventory {
         partitions: vec![partition(1, Class::Call, Day(0), 3)],
-        recordings: vec![],
+        ..Inventory::default()
     };
     let plan = plan(&Policies::new(), &inventory, grid(0), Purge::default());
     assert!(plan.steps.is_empty() && plan.without_policy.contains(&account()));
@@ -359,8 +390,8 @@ fn warnings_come_thirty_seven_and_one_days_before() {
     let item = recording(&account(), 1, grid(0));
     let end = grid(0).plus_days(90);
     let inventory = Inventory {
-        partitions: vec![],
         recordings: vec![item],
+        ..Inventory::default()
     };
     let stage = |left_us: i64, exported: bool| {
         let found = warnings(&starter(), &inventory, TimeUs(end.0 - left_us), &|_| exported);

@@ -128,8 +128,8 @@ impl Vault {
             }
         });
         let inventory = Inventory {
-            partitions: vec![],
             recordings: recordings.collect(),
+            ..Inventory::default()
         };
         for step in plan(&self.policies, &inventory, now, Purge::default()).steps {
             let Action::ShredRecording { key, .. } = step.action else {

@@ -20,6 +20,7 @@ fn purpose_text(purpose: KeyPurpose) -> &'static str {
         KeyPurpose::Account => "account",
         KeyPurpose::Partition => "partition",
         KeyPurpose::Recording => "recording",
+        KeyPurpose::Document => "document",
     }
 }
 
@@ -28,6 +29,7 @@ pub(super) fn read_purpose(row: &Row, column: usize) -> Attempt<KeyPurpose> {
         "account" => Ok(KeyPurpose::Account),
         "partition" => Ok(KeyPurpose::Partition),
         "recording" => Ok(KeyPurpose::Recording),
+        "document" => Ok(KeyPurpose::Document),
         _ => Err(damaged("a key has an unknown purpose")),
     }
 }

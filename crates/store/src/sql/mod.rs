@@ -3,6 +3,7 @@
 mod accounts;
 mod append;
 mod commit;
+mod documents;
 mod dump;
 mod garbage;
 mod jobs;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use callvault_core::{AccountSid, KeyId, Sid, TimeUs};
 
-use super::{Attempt, Builder, Conn, garbage, keys, log, query, shred};
+use super::{Attempt, Builder, Conn, documents, garbage, keys, log, query, shred};
 use crate::{failure::conflict, rows::KeyPurpose};
 
 #[derive(Default)]
@@ -12,6 +12,7 @@ struct Found {
     account: bool,
     partitions: Vec<KeyId>,
     recordings: Vec<KeyId>,
+    documents: Vec<KeyId>,
     all: Vec<KeyId>,
 }
 
@@ -43,6 +44,8 @@ pub(super) async fn execute_replay(
         let recordings = find_recordings(conn, &account, &found.recordings).await?;
         let objects = shred::delete_recordings(conn, &account, &recordings).await?;
         garbage::insert_objects(conn, &account, None, &objects).await?;
+        let documents = documents::find_keyed(conn, &account, &found.documents).await?;
+        documents::delete_documents(conn, &account, &documents).await?;
         if found.account {
             shred::strip_account(conn, &account, at).await?;
         }
@@ -66,6 +69,7 @@ async fn find_named(conn: &mut Conn, shreds: &[KeyId]) -> Attempt<BTreeMap<Accou
                 KeyPurpose::Account => found.account = true,
                 KeyPurpose::Partition => found.partitions.push(key),
                 KeyPurpose::Recording => found.recordings.push(key),
+                KeyPurpose::Document => found.documents.push(key),
             }
         }
     }

@@ -6,10 +6,13 @@ use super::{Attempt, Backend, Conn, LONG, Result, dialect, transact};
 use crate::{StoreError, failure::damaged};
 
 /// The scripts, from version 1 on.
-const SCRIPTS: &[&str] = &[include_str!("../../migrations/0001_catalog.sql")];
+const SCRIPTS: &[&str] = &[
+    include_str!("../../migrations/0001_catalog.sql"),
+    include_str!("../../migrations/0002_documents.sql"),
+];
 
 /// The version that this program knows.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +174,32 @@ pub(super) const TABLES: &[Table] = &[
         name: "recording_days",
         columns: &[("account", Text), ("day", Number), ("count", Number), ("bytes", Number)],
         order: "account, day",
+    },
+    Table {
+        name: "documents",
+        columns: &[
+            ("account", Text),
+            ("kind", Text),
+            ("id", Bytes),
+            ("name", Bytes),
+            ("at", Number),
+            ("updated_at", Number),
+            ("version", Number),
+            ("members", Number),
+            ("key", Bytes),
+            ("body", Bytes),
+        ],
+        order: "account, kind, id",
+    },
+    Table {
+        name: "members",
+        columns: &[
+            ("account", Text),
+            ("list", Bytes),
+            ("member", Bytes),
+            ("added_at", Number),
+        ],
+        order: "account, list, member",
     },
     Table {
         name: "log",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use callvault_core::{AccountSid, KeyId, ObjectId, Sid, TimeUs};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Attempt, Builder, Conn, accounts, dialect, garbage, log, partitions, query};
+use super::{Attempt, Builder, Conn, accounts, dialect, documents, garbage, log, partitions, query};
 use crate::{catalog::object_names, failure::conflict, rows::Shred};
 
 /// Destroys keys and the entries they opened.
@@ -25,11 +25,13 @@ pub(super) async fn execute_shred(conn: &mut Conn, shred: &Shred) -> Attempt<u64
         .iter()
         .copied()
         .chain(recording_keys)
+        .chain(shred.documents.iter().map(|(_, _, key)| *key))
         .chain(shred.account_key)
         .collect();
     delete_keys(conn, account, &keys).await?;
     delete_partitions(conn, account, &partition_keys).await?;
     let objects = delete_recordings(conn, account, &shred.recordings).await?;
+    documents::delete_documents(conn, account, &shred.documents).await?;
     if shred.account_key.is_some() {
         close_account(conn, account, shred.at).await?;
     }

@@ -91,6 +91,22 @@ pub async fn check(catalog: &Arc<dyn Catalog>) {
     for row in table(&all, "recordings") {
         assert_eq!(under("data_keys", &row[0], &row[5]).len(), 1, "the key of {row:?}");
     }
+    let members = table(&all, "members");
+    for row in table(&all, "documents") {
+        assert_eq!(under("data_keys", &row[0], &row[8]).len(), 1, "the key of {row:?}");
+        let counted = members.iter().filter(|m| m[0] == row[0] && m[1] == row[2]).count();
+        assert_eq!(number(&row[7]), counted as i64, "members of {row:?}");
+    }
+    for row in members {
+        let is = |kind: &str, id: &Value| {
+            let mut documents = table(&all, "documents").iter();
+            documents.any(|d| d[0] == row[0] && d[1] == kind && d[2] == *id)
+        };
+        assert!(
+            is("list", &row[1]) && is("contact", &row[2]),
+            "a membership of what is gone: {row:?}"
+        );
+    }
     for row in table(&all, "data_keys") {
         let opens = match row[2].as_str() {
             Some("account") => table(&all, "accounts")
@@ -100,6 +116,10 @@ pub async fn check(catalog: &Arc<dyn Catalog>) {
             Some("partition") => table(&all, "partitions")
                 .iter()
                 .filter(|p| p[0] == row[0] && p[3] == row[1])
+                .count(),
+            Some("document") => table(&all, "documents")
+                .iter()
+                .filter(|d| d[0] == row[0] && d[8] == row[1])
                 .count(),
             _ => table(&all, "recordings")
                 .iter()

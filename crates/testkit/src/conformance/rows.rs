@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use callvault_core::{AccountSid, Class, Day, KeyId, ObjectId, Sid, TimeUs};
+use callvault_core::{AccountSid, Class, Day, DocumentKind, KeyId, ObjectId, Sid, TimeUs};
 use callvault_store::{
     Catalog,
     rows::{
-        AccountRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf, Packed, PartitionRef,
-        RecordingRow, SegmentRow, Shred,
+        AccountRow, DocumentRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf, Packed,
+        PartitionRef, RecordingRow, SegmentRow, Shred,
     },
 };
 
@@ -146,6 +146,25 @@ pub fn recording(account: &AccountSid, seconds: i64, parties: [u8; 2]) -> (Recor
     (row, key)
 }
 
+/// A document with its key.
+#[must_use]
+pub fn document(account: &AccountSid, kind: DocumentKind, seconds: i64, name: Option<u8>) -> (DocumentRow, KeyRow) {
+    let key = key(account, KeyPurpose::Document, 1);
+    let row = DocumentRow {
+        account: account.clone(),
+        kind,
+        id: loose(seconds).sid,
+        name: name.map(|name| [name; 16]),
+        at: at(seconds),
+        updated_at: at(seconds),
+        version: 0,
+        members: 0,
+        key: key.key,
+        body: vec![6; 40],
+    };
+    (row, key)
+}
+
 /// A job that may run from this moment on.
 #[must_use]
 pub fn job(id: &str, kind: &str, run_at: TimeUs) -> JobRow {
@@ -176,6 +195,7 @@ pub fn shred(account: &AccountSid, partitions: Vec<PartitionRef>) -> Shred {
         at: at(1_000),
         partitions,
         recordings: Vec::new(),
+        documents: Vec::new(),
         marks: Vec::new(),
         account_key: None,
         leaf: leaf("shred"),

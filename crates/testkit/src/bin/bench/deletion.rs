@@ -91,6 +91,7 @@ fn shred_of(region: &str, row: &PartitionRow, at: TimeUs) -> Outcome<Shred> {
         at,
         partitions: vec![row.reference()],
         recordings: Vec::new(),
+        documents: Vec::new(),
         marks: Vec::new(),
         account_key: None,
         leaf: NewLeaf {

@@ -99,7 +99,7 @@ pub async fn a_damaged_dump_loads_nothing(backend: &impl CatalogBackend) {
         without(lines.len() - 1),
         text[..text.len() / 2].to_owned(),
         text.replace("[\"loose\"", "[\"unknown\""),
-        text.replace("\"version\":1", "\"version\":99"),
+        text.replacen("\"version\":", "\"version\":9", 1),
         text.replace("[\"epochs\",1,", "[\"epochs\",\"1\","),
         format!("{text}[\"end\",0]\n"),
         text.replacen(lines[7], &format!("{}\n{}", lines[7], lines[7]), 1),
