@@ -196,6 +196,24 @@ impl Vault {
         self.open_documents(account, rows, reader).await
     }
 
+    /// As [`Vault::list_documents`], and moves the query to the next page; its `after` is nothing at the end.
+    ///
+    /// # Errors
+    /// Those of the stores.
+    pub async fn page_documents<T: DeserializeOwned>(
+        &self,
+        account: &Account,
+        kind: DocumentKind,
+        query: &mut DocumentQuery,
+        reader: Reader,
+    ) -> Result<Vec<Document<T>>> {
+        let rows = self.catalog.list_documents(&account.sid, kind, query).await?;
+        let is_full = rows.len() >= query.limit as usize;
+        query.offset = 0;
+        query.after = rows.last().filter(|_| is_full).map(|row| (row.at, row.id));
+        self.open_documents(account, rows, reader).await
+    }
+
     /// How many documents of a kind an account has.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ mod vcon;
 mod walk;
 
 pub use archive::{Archive, ArchiveRequest, MAX_RECORDINGS};
-pub(crate) use csv_text::{header_line, unprotect};
+pub(crate) use csv_text::{header_line, text as push_text, unprotect};
 pub use snapshot::Snapshot;
 pub use vcon::{Vcon, VconAudio};
 

@@ -23,7 +23,10 @@ use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::{
-    api::{layers::answer_panic, platform::reply::refuse},
+    api::{
+        layers::answer_panic,
+        platform::{envelope, reply::refuse},
+    },
     clock::Stopwatch,
     door::{Caller, Door},
     problem::{Answer, Problem},
@@ -40,12 +43,25 @@ pub enum Effect {
     Changes,
 }
 
+/// How an operation answers when it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// RFC 9457 problems.
+    Problem,
+    /// The platform's version 1: `RestException` in XML or JSON.
+    V1,
+    /// The platform's version 2: its JSON envelope.
+    V2,
+}
+
 /// An operation of an account.
 #[derive(Debug)]
 pub struct Operation {
     /// HTTP method.
     pub method: Method,
-    /// Path below `/v1/accounts/{account}`, in lower case.
+    /// Where its path begins: one of [`BASES`].
+    pub base: &'static str,
+    /// Path below the base, in lower case.
     pub path: &'static str,
     /// Its name in logs.
     pub name: &'static str,
@@ -53,8 +69,8 @@ pub struct Operation {
     pub roles: &'static [Role],
     /// What it does.
     pub effect: Effect,
-    /// Whether it answers in the platform's envelopes.
-    pub platform: bool,
+    /// How it refuses.
+    pub style: Style,
 }
 
 use Effect::{Changes, Reads, Stores};
@@ -80,22 +96,42 @@ const fn op(
 ) -> Operation {
     Operation {
         method,
+        base: ACCOUNT_PATH,
         path,
         name,
         roles,
         effect,
-        platform: false,
+        style: Style::Problem,
     }
 }
 
 const fn platform(method: Method, path: &'static str, name: &'static str, effect: Effect) -> Operation {
     Operation {
         method,
+        base: ACCOUNT_PATH,
         path,
         name,
         roles: DATA,
         effect,
-        platform: true,
+        style: Style::V1,
+    }
+}
+
+const fn v2(
+    method: Method,
+    path: &'static str,
+    name: &'static str,
+    roles: &'static [Role],
+    effect: Effect,
+) -> Operation {
+    Operation {
+        method,
+        base: V2_PATH,
+        path,
+        name,
+        roles,
+        effect,
+        style: Style::V2,
     }
 }
 
@@ -118,6 +154,7 @@ pub static OPERATIONS: &[Operation] = &[
         SETTINGS,
         Changes,
     ),
+    op(Method::GET, "/exports/contacts.csv", "exports.contacts", DATA, Reads),
     op(Method::GET, "/exports/manifest", "exports.manifest", DATA, Reads),
     op(
         Method::GET,
@@ -159,19 +196,60 @@ pub static OPERATIONS: &[Operation] = &[
     platform(Method::POST, "/sms/bulksend", "platform.sms.bulksend", Stores),
     platform(Method::POST, "/sms/bulksend.json", "platform.sms.bulksend", Stores),
     platform(Method::GET, "/sms/messages/{sid}", "platform.sms.get", Reads),
+    v2(Method::GET, "/contacts", "contacts.list", DATA, Reads),
+    v2(Method::POST, "/contacts", "contacts.create", DATA, Stores),
+    v2(Method::PUT, "/contacts", "contacts.update", DATA, Stores),
+    v2(Method::POST, "/contacts/csv-upload", "contacts.upload", DATA, Stores),
+    v2(Method::GET, "/csv-status/{id}", "contacts.upload.get", DATA, Reads),
+    v2(Method::GET, "/contacts/{sid}", "contacts.get", DATA, Reads),
+    v2(Method::PUT, "/contacts/{sid}", "contact.changed", DATA, Changes),
+    v2(Method::DELETE, "/contacts/{sid}", "contact.deleted", DATA, Changes),
+    v2(Method::GET, "/lists", "lists.list", DATA, Reads),
+    v2(Method::POST, "/lists", "lists.create", DATA, Stores),
+    v2(Method::PUT, "/lists", "lists.update", DATA, Stores),
+    v2(Method::GET, "/lists/{sid}", "lists.get", DATA, Reads),
+    v2(Method::PUT, "/lists/{sid}", "list.changed", DATA, Changes),
+    v2(Method::DELETE, "/lists/{sid}", "list.deleted", DATA, Changes),
+    v2(Method::GET, "/lists/{sid}/contacts", "lists.contacts", DATA, Reads),
+    v2(
+        Method::POST,
+        "/lists/{sid}/contacts",
+        "lists.contacts.add",
+        DATA,
+        Stores,
+    ),
+    v2(
+        Method::DELETE,
+        "/lists/{sid}/contacts/{contact}",
+        "list.contact.removed",
+        DATA,
+        Changes,
+    ),
+    op(Method::GET, "/suppressions", "suppressions.list", RULES, Reads),
+    op(Method::POST, "/suppressions", "suppression.added", DATA, Changes),
+    op(
+        Method::DELETE,
+        "/suppressions/{id}",
+        "suppression.lifted",
+        SETTINGS,
+        Changes,
+    ),
 ];
 
-/// Where every account's paths begin.
+/// Where an account's paths begin: its own, and those of the platform's version 1.
 pub const ACCOUNT_PATH: &str = "/v1/accounts/{account}";
+/// Where those of the platform's version 2 begin.
+pub const V2_PATH: &str = "/v2/accounts/{account}";
+/// Where paths of an account begin.
+pub const BASES: [&str; 2] = [ACCOUNT_PATH, V2_PATH];
 
 /// The operation of a request. `HEAD` is a `GET` without its body.
 #[must_use]
 pub fn find_operation(method: &Method, route: &str) -> Option<&'static Operation> {
-    let path = route.strip_prefix(ACCOUNT_PATH)?;
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     OPERATIONS
         .iter()
-        .find(|operation| operation.method == *method && operation.path == path)
+        .find(|operation| operation.method == *method && route.strip_prefix(operation.base) == Some(operation.path))
 }
 
 /// The longest query that an access is logged with.
@@ -216,9 +294,10 @@ pub async fn authorize(
 }
 
 fn refused(operation: &Operation, path: &str, problem: Problem) -> Response {
-    match operation.platform {
-        true => refuse(path, problem),
-        false => problem.into_response(),
+    match operation.style {
+        Style::Problem => problem.into_response(),
+        Style::V1 => refuse(path, problem),
+        Style::V2 => envelope::refuse(&operation.method, problem),
     }
 }
 

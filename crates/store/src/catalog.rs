@@ -53,6 +53,10 @@ pub trait Accounts: Send + Sync + 'static {
     async fn find_value(&self, name: &str) -> Result<Option<Vec<u8>>>;
     /// The values whose names begin like this, in order of name.
     async fn list_values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>>;
+    /// Those of these names that have a value.
+    async fn find_values(&self, names: &[String]) -> Result<Vec<String>>;
+    /// At most so many values whose names begin like this, with the rest of the name after `after`, in order of name.
+    async fn page_values(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<(String, Vec<u8>)>>;
     /// Removes a value. Returns whether it was there.
     async fn delete_value(&self, name: &str) -> Result<bool>;
     /// Sets a region-wide value, whatever was there.

@@ -127,7 +127,8 @@ fn number(out: &mut Vec<u8>, number: &Number) {
     text(out, Some(number.as_str()));
 }
 
-fn text(out: &mut Vec<u8>, text: Option<&str>) {
+/// A comma and a text.
+pub(crate) fn text(out: &mut Vec<u8>, text: Option<&str>) {
     out.push(b',');
     let Some(text) = text.map(str::as_bytes) else { return };
     let protected = is_trigger(text) && !is_number(text);

@@ -16,15 +16,15 @@ mod context;
 mod detection;
 mod directory;
 mod field;
-mod framing;
+pub(crate) mod framing;
 mod freeswitch;
 mod json;
 mod moment;
 mod ndjson;
 mod own;
-mod own_csv;
+pub(crate) mod own_csv;
 mod reader;
-mod window;
+pub(crate) mod window;
 
 pub use detection::{check_readable, detect};
 pub use directory::DirectoryStream;

@@ -15,6 +15,7 @@ pub mod recordings;
 pub mod records;
 pub mod retention;
 pub mod status;
+pub mod suppressions;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         calls::list::list, calls::get::get, messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
         recordings::delete::delete,
-        exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
+        exports::contacts::contacts, exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
@@ -64,6 +65,12 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         log::checkpoint::checkpoint, log::tile::tile, log::key::key,
         platform::connect::connect, platform::call::get, platform::calls::list,
         platform::sms::send, platform::sms::bulk_send, platform::sms::get,
+        platform::contacts::create, platform::contacts::update_many, platform::contacts::list, platform::contacts::get,
+        platform::contacts::update, platform::contacts::delete, platform::upload::upload, platform::upload::status,
+        platform::lists::create, platform::lists::update_many, platform::lists::list, platform::lists::get,
+        platform::lists::update, platform::lists::delete, platform::lists::contacts, platform::lists::add_contacts,
+        platform::lists::remove_contact,
+        suppressions::create::create, suppressions::list::list, suppressions::lift::lift,
         status::health::health, status::ready::ready, status::metrics::metrics, status::openapi::openapi,
     ),
     components(schemas(Problem)),
@@ -82,16 +89,19 @@ impl Modify for TokenScheme {
             .build();
         components.add_security_scheme("token", SecurityScheme::Http(basic));
         let account = openapi.paths.paths.iter_mut();
-        for (_, item) in account.filter(|(path, _)| path.starts_with(access::ACCOUNT_PATH)) {
+        for (path, item) in account {
+            let Some(base) = access::BASES.into_iter().find(|base| path.starts_with(base)) else {
+                continue;
+            };
             for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete] {
-                add_refusals(operation.as_mut());
+                add_refusals(base, operation.as_mut());
             }
         }
     }
 }
 
 /// What every operation of an account may answer, and every one with a body; the platform's in its own envelope.
-fn add_refusals(operation: Option<&mut utoipa::openapi::path::Operation>) {
+fn add_refusals(base: &str, operation: Option<&mut utoipa::openapi::path::Operation>) {
     let Some(operation) = operation else { return };
     let mut refusals = vec![
         ("401", "No valid token"),
@@ -108,7 +118,12 @@ fn add_refusals(operation: Option<&mut utoipa::openapi::path::Operation>) {
     let is_platform = operation.tags.iter().flatten().any(|tag| tag == "platform");
     for (status, description) in refusals {
         let response = ResponseBuilder::new().description(description);
-        let response = if is_platform {
+        let response = if base == access::V2_PATH {
+            response.content(
+                "application/json",
+                Content::new(Some(Ref::from_schema_name("Envelope_Item_Value"))),
+            )
+        } else if is_platform {
             let exception = || Content::new(Some(Object::new()));
             response
                 .content("application/json", exception())
@@ -145,6 +160,11 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/webhooks", get(webhooks::list::list).post(webhooks::create::create))
         .route("/webhooks/{id}", delete(webhooks::delete::delete))
         .route("/webhooks/{id}/replay", post(webhooks::replay::replay))
+        .route(
+            "/suppressions",
+            get(suppressions::list::list).post(suppressions::create::create),
+        )
+        .route("/suppressions/{id}", delete(suppressions::lift::lift))
         .route("/logs/{class}", get(logs::list::list))
         .route("/deletions", get(deletions::list::list))
         .route(
@@ -166,11 +186,14 @@ pub fn router(door: Arc<Door>) -> Router {
                 .layer(middleware::from_fn(layers::limit_audio)),
         )
         .route("/recordings/{sid}/audio", get(recordings::audio::audio))
+        .route("/exports/contacts.csv", get(exports::contacts::contacts))
         .route("/exports/manifest", get(exports::manifest::manifest))
         .route("/exports/recordings.tar", get(exports::recordings::recordings))
         .route("/exports/calls/{file}", get(exports::vcon::vcon))
         .route("/exports/{file}", get(exports::records::records));
     let guard = middleware::from_fn_with_state(Arc::clone(&door), access::authorize);
+    let second = platform::router_v2().layer(middleware::from_fn(layers::limit_time));
+    let second = second.route_layer(guard.clone());
     let guarded = account.merge(streams).route_layer(guard);
     let public = Router::new()
         .route("/log/checkpoint", get(log::checkpoint::checkpoint))
@@ -183,6 +206,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .layer(middleware::from_fn(layers::limit_time));
     public
         .nest(access::ACCOUNT_PATH, guarded)
+        .nest(access::V2_PATH, second)
         .fallback(|| async { Problem::not_found("path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(

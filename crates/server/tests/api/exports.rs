@@ -159,7 +159,7 @@ async fn what_changed_begins_anew() {
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
         assert_eq!(refused.problem()["field"], field, "{path}");
     }
-    for path in ["calls.xml", "contacts.csv", "calls", "calls/x", "calls/x.vcon.json"] {
+    for path in ["calls.xml", "persons.csv", "calls", "calls/x", "calls/x.vcon.json"] {
         assert_eq!(world.export(path, &[]).await.status, StatusCode::NOT_FOUND, "{path}");
     }
     world.serving.close().await;

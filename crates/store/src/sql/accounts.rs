@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use callvault_core::{AccountSid, TimeUs, id::HoldId};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Attempt, Backend, Conn, Result, Row, dialect, jobs, keys, query, read, transact};
+use super::{Attempt, Backend, Builder, Conn, Result, Row, dialect, jobs, keys, query, read, transact};
 use crate::{
     Accounts,
     failure::conflict,
@@ -50,6 +50,29 @@ async fn list_values(conn: &mut Conn, prefix: &str) -> Attempt<Vec<(String, Vec<
     let rows = sqlx::query(select)
         .bind(prefix)
         .bind(format!("{prefix}\u{7f}"))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn find_values(conn: &mut Conn, names: &[String]) -> Attempt<Vec<String>> {
+    let mut found = Vec::new();
+    for portion in query::by_portion(names) {
+        let mut select = Builder::new("SELECT name FROM settings WHERE name IN ");
+        query::push_text_list(&mut select, portion.iter().map(String::as_str));
+        for row in select.build().fetch_all(&mut *conn).await? {
+            found.push(row.try_get(0)?);
+        }
+    }
+    Ok(found)
+}
+
+async fn page_values(conn: &mut Conn, prefix: &str, after: &str, limit: u32) -> Attempt<Vec<(String, Vec<u8>)>> {
+    let select = "SELECT name, value FROM settings WHERE name > $1 AND name < $2 ORDER BY name LIMIT $3";
+    let rows = sqlx::query(select)
+        .bind(format!("{prefix}{after}"))
+        .bind(format!("{prefix}\u{7f}"))
+        .bind(i64::from(limit))
         .fetch_all(conn)
         .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
@@ -286,6 +309,14 @@ impl Accounts for Backend {
 
     async fn list_values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
         read!(self, |conn| list_values(conn, prefix))
+    }
+
+    async fn find_values(&self, names: &[String]) -> Result<Vec<String>> {
+        read!(self, |conn| find_values(conn, names))
+    }
+
+    async fn page_values(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<(String, Vec<u8>)>> {
+        read!(self, |conn| page_values(conn, prefix, after, limit))
     }
 
     async fn delete_value(&self, name: &str) -> Result<bool> {

@@ -70,6 +70,22 @@ impl Accounts for FaultyCatalog {
             .await
     }
 
+    async fn find_values(&self, names: &[String]) -> Result<Vec<String>> {
+        self.faults
+            .around("catalog", "find_values", self.inner.find_values(names))
+            .await
+    }
+
+    async fn page_values(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<(String, Vec<u8>)>> {
+        self.faults
+            .around(
+                "catalog",
+                "list_page_values",
+                self.inner.page_values(prefix, after, limit),
+            )
+            .await
+    }
+
     async fn delete_value(&self, name: &str) -> Result<bool> {
         self.faults
             .around("catalog", "delete_value", self.inner.delete_value(name))

@@ -1,6 +1,7 @@
 //! Exports: streams that go on where they broke off.
 
 pub mod body;
+pub mod contacts;
 pub mod manifest;
 pub mod recordings;
 pub mod records;

@@ -16,7 +16,10 @@ enum Group {
     Voice,
     Sms,
     BulkSms,
+    Campaign,
+    ExoPhone,
     Reading,
+    Writing,
 }
 
 impl Group {
@@ -28,6 +31,10 @@ impl Group {
         match resource.as_str() {
             "sms" if below.starts_with("bulksend") => Self::BulkSms,
             "sms" => Self::Sms,
+            "campaigns" => Self::Campaign,
+            "incomingphonenumbers" => Self::ExoPhone,
+            _ if path.starts_with("/v2") && reads => Self::Reading,
+            _ if path.starts_with("/v2") => Self::Writing,
             _ if reads && below.is_empty() => Self::Reading,
             _ => Self::Voice,
         }
@@ -35,8 +42,9 @@ impl Group {
 
     const fn per_minute(self) -> u32 {
         match self {
-            Self::Voice | Self::Sms => 200,
-            Self::BulkSms => 50,
+            Self::Voice | Self::Sms | Self::Writing => 200,
+            Self::BulkSms | Self::ExoPhone => 50,
+            Self::Campaign => 30,
             Self::Reading => 300,
         }
     }

@@ -1,24 +1,30 @@
 //! The telephony platform's own API: what a client of it finds when it changes the host.
 //!
-//! Paths, parameters, bodies and errors are the platform's (its developer documentation, "Voice v1" and "SMS"). Version 1
-//! answers in XML unless the path ends in `.json`; times are the account's local time without a zone.
+//! Paths, parameters, bodies and errors are the platform's (its developer documentation, "Voice v1", "SMS", "Contacts" and
+//! "Lists"). Version 1 answers in XML unless the path ends in `.json`; times are the account's local time without a zone.
+//! Version 2 answers in JSON alone, see [`envelope`].
 
 pub mod call;
 pub mod calls;
 pub mod connect;
+pub mod contacts;
+pub mod envelope;
 pub mod form;
 pub mod limits;
+pub mod lists;
 pub mod reply;
 pub mod sms;
+pub mod upload;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
-    routing::{get, post},
+    extract::DefaultBodyLimit,
+    routing::{delete, get, post},
 };
 
-use crate::door::Door;
+use crate::{api::MAX_JSON_BYTES, door::Door};
 
 /// The platform's routes under an account's path of version 1.
 pub fn router() -> Router<Arc<Door>> {
@@ -35,4 +41,24 @@ pub fn router() -> Router<Arc<Door>> {
             .route(&format!("/sms/bulksend{ending}"), post(sms::bulk_send));
     }
     router
+}
+
+/// The platform's routes under an account's path of version 2.
+pub fn router_v2() -> Router<Arc<Door>> {
+    Router::new()
+        .route(
+            "/contacts",
+            get(contacts::list).post(contacts::create).put(contacts::update_many),
+        )
+        .route("/contacts/csv-upload", post(upload::upload))
+        .route("/csv-status/{id}", get(upload::status))
+        .route(
+            "/contacts/{sid}",
+            get(contacts::get).put(contacts::update).delete(contacts::delete),
+        )
+        .route("/lists", get(lists::list).post(lists::create).put(lists::update_many))
+        .route("/lists/{sid}", get(lists::get).put(lists::update).delete(lists::delete))
+        .route("/lists/{sid}/contacts", get(lists::contacts).post(lists::add_contacts))
+        .route("/lists/{sid}/contacts/{contact}", delete(lists::remove_contact))
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use callvault_core::id::HoldId;
+use callvault_core::{DocumentKind, id::HoldId};
 use callvault_store::{
     Catalog, StoreError,
     rows::{HoldRow, SegmentInsert, Shred, Tombstone},
@@ -12,8 +12,8 @@ use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, dump},
     rows::{
-        RULES_VERSION, add_recording, at, begin, epoch, fill, id, job, leaf, open_one, packed, recording, segment,
-        shred, stage,
+        RULES_VERSION, add_recording, at, begin, document, epoch, fill, id, job, leaf, open_one, packed, recording,
+        segment, shred, stage,
     },
 };
 
@@ -51,6 +51,11 @@ pub async fn populate(catalog: &Arc<dyn Catalog>) {
         .erase(&acme, RULES_VERSION + 1, &[(kept.clone(), hidden)], &leaf("erase"))
         .await
         .expect("hidden");
+    let list = document(&acme, DocumentKind::List, 1, Some(1));
+    let id = list.0.id;
+    catalog.insert_documents(&[list], None).await.expect("a list");
+    let contacts = [1, 2].map(|n| document(&acme, DocumentKind::Contact, n, (n == 1).then_some(1)));
+    catalog.insert_documents(&contacts, Some(id)).await.expect("contacts");
     let shred = Shred {
         rules_version: RULES_VERSION + 1,
         ..shred(&acme, vec![gone])
