@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use callvault_core::{
-    Class, Number, Sid, TimeUs,
+    Class, DocumentKind, Number, Sid, TimeUs,
     hold::{Access, Facts, Hold, HoldScope, Reader, access},
 };
-use callvault_store::rows::{RecordingQuery, RecordingRow};
+use callvault_store::rows::{DocumentQuery, DocumentRow, RecordingQuery, RecordingRow};
 
 use crate::{
-    deletion,
+    deletion, document,
     error::{Result, VaultError},
     partition::CLASSES,
     read::{MAX_PAGE, Query},
@@ -130,6 +130,17 @@ impl Vault {
         {
             return Ok(true);
         }
+        for kind in DocumentKind::ALL {
+            let found = self.catalog.find_documents(&account.sid, kind, &[sid]).await?;
+            let is_kept = |row: &DocumentRow| {
+                let parties = document::parties_of(row);
+                let facts = document::facts_of(row, &parties);
+                access(&account.policy, &account.holds, &facts, now) != Access::Gone
+            };
+            if found.first().is_some_and(is_kept) {
+                return Ok(true);
+            }
+        }
         let of_call = RecordingQuery {
             call_sid: Some(sid),
             limit: RECORDINGS_PAGE,
@@ -192,6 +203,16 @@ impl Vault {
             });
         }
         blocked.push(self.count_recordings(account, hold).await?);
+        for kind in DocumentKind::ALL {
+            let found = self.count_documents_under(account, hold, kind).await?;
+            match blocked.iter_mut().find(|blocked| blocked.class == kind.class()) {
+                Some(sum) => {
+                    sum.records += found.records;
+                    sum.past_term += found.past_term;
+                }
+                None => blocked.push(found),
+            }
+        }
         blocked.retain(|blocked| blocked.records > 0);
         Ok(blocked)
     }
@@ -282,4 +303,48 @@ impl Vault {
             }
         }
     }
+
+    async fn count_documents_under(&self, account: &Account, hold: &Hold, kind: DocumentKind) -> Result<Blocked> {
+        let now = self.now();
+        let mut sum = Blocked::none(kind.class());
+        let mut count = |rows: &[DocumentRow]| {
+            for row in rows {
+                let parties = document::parties_of(row);
+                let facts = document::facts_of(row, &parties);
+                if hold.matches(&facts) {
+                    sum.count(account, &facts, now);
+                }
+            }
+        };
+        match &hold.scope {
+            HoldScope::Records(sids) => count(&self.catalog.find_documents(&account.sid, kind, sids).await?),
+            HoldScope::Number(hash) => {
+                let named = self.catalog.find_named(&account.sid, kind, *hash).await?;
+                count(&Vec::from_iter(named));
+            }
+            HoldScope::Span { from, .. } => {
+                let mut query = DocumentQuery {
+                    after: Some((TimeUs(from.0.saturating_sub(1)), Sid([0xff; 16]))),
+                    limit: RECORDINGS_PAGE,
+                    ..DocumentQuery::default()
+                };
+                loop {
+                    let rows = self.catalog.list_documents(&account.sid, kind, &query).await?;
+                    count(&rows);
+                    match rows.last() {
+                        Some(last) if rows.len() == RECORDINGS_PAGE as usize && hold_goes_on(hold, last.at) => {
+                            query.after = Some((last.at, last.id));
+                        }
+                        _ => break,
+                    }
+                }
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// Whether a hold on a span reaches beyond this moment.
+fn hold_goes_on(hold: &Hold, at: TimeUs) -> bool {
+    matches!(&hold.scope, HoldScope::Span { to, .. } if at < *to)
 }

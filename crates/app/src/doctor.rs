@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use callvault_core::{
     TimeUs,
+    plan::lapse_of_document,
     proof::{CertificateBody, LeafBody},
     purge::{EpochItem, overdue_epochs},
     time::DAY_US,
@@ -100,6 +101,11 @@ impl Vault {
                         late += u64::from(item.held_rows < item.rows);
                     }
                 }
+            }
+            for item in self.document_items(&account, now).await? {
+                keys += 1;
+                let lapse = lapse_of_document(&account.policy, &item);
+                late += u64::from(lapse.is_some_and(|lapse| late_by(lapse.due_at)));
             }
             let mut query = RecordingQuery {
                 limit: 1_000,

@@ -112,7 +112,7 @@ impl Vault {
     }
 
     /// Documents that have a term.
-    async fn document_items(&self, account: &Account, now: TimeUs) -> Result<Vec<DocumentItem>> {
+    pub(crate) async fn document_items(&self, account: &Account, now: TimeUs) -> Result<Vec<DocumentItem>> {
         let mut items = Vec::new();
         let kinds = DocumentKind::ALL.into_iter();
         for kind in kinds.filter(|kind| base_term(kind.class()) != Term::UntilDeleted) {

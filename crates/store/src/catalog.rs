@@ -228,6 +228,9 @@ pub trait Partitions: Send + Sync + 'static {
     async fn unstage_objects(&self, names: &[String]) -> Result<()>;
 }
 
+/// Topics of values that belong to an account, named `TOPIC/ACCOUNT/...`; they go with it.
+pub const ACCOUNT_TOPICS: [&str; 2] = ["suppressed", "webhook"];
+
 /// Names of the objects of a segment or recording.
 pub mod object_names {
     use callvault_core::{AccountSid, ObjectId};

@@ -12,10 +12,11 @@ use callvault_app::{
     Parts, Vault, VaultError,
     backup::{Manifest, RestoreReport, restore},
     certificate,
+    document::NewDocument,
     keys::KeyRing,
     read::Query,
 };
-use callvault_core::{AccountSid, Cause, Class, Plan, Reader, Record, Sid, TimeUs};
+use callvault_core::{AccountSid, Cause, Class, DocumentKind, Plan, Reader, Record, Sid, TimeUs};
 use callvault_seal::provider::{PassphraseCost, SealedFile};
 use callvault_store::{Catalog, Objects, files::Files, postgres::Postgres, rows::KeyRow, sqlite::Sqlite};
 use callvault_testkit::{
@@ -36,6 +37,8 @@ struct Scene {
     calls: Vec<Record>,
     old: Vec<Record>,
     recordings: Vec<Sid>,
+    /// One that is deleted after the backup, one that stays.
+    contacts: [Sid; 2],
     backup: TempDir,
     manifest: Manifest,
     /// The key file as it was on the day of the backup.
@@ -67,6 +70,18 @@ impl Scene {
             .await
             .unwrap();
         world.tick_at(at("2027-03-02T02:00:00Z")).await;
+        let opened = world.vault.get_account(&account).await.unwrap();
+        let contacts = [0, 1].map(|n| NewDocument {
+            id: callvault_app::Account::fresh_sid(world.vault.now()).unwrap(),
+            at: world.vault.now(),
+            name: Some([n; 16]),
+            body: n,
+        });
+        world
+            .vault
+            .insert_documents(&opened, DocumentKind::Contact, &contacts, None)
+            .await
+            .unwrap();
         // A deletion before the backup, so that its log is not empty.
         world
             .vault
@@ -84,6 +99,7 @@ impl Scene {
             calls,
             old,
             recordings,
+            contacts: contacts.map(|contact| contact.id),
             backup,
             manifest,
             old_keys,
@@ -101,6 +117,12 @@ impl Scene {
         leaves.extend(
             vault
                 .erase_records(account, Class::Call, &sids, ERASES_CALLS)
+                .await
+                .unwrap(),
+        );
+        leaves.extend(
+            vault
+                .delete_documents(account, DocumentKind::Contact, &self.contacts[..1], Cause::Request)
                 .await
                 .unwrap(),
         );
@@ -134,8 +156,8 @@ impl Scene {
         self.assert_gone_and_kept(vault, "restored").await;
         assert_eq!((report.erased_again, report.dead_keys), (2, 0), "{report:?}");
         assert_eq!(
-            report.destroyed_again, 2,
-            "a recording's key and a partition's: {report:?}"
+            report.destroyed_again, 3,
+            "a recording's key, a contact's and a partition's: {report:?}"
         );
     }
 
@@ -155,6 +177,14 @@ impl Scene {
                 "a deleted recording is back: {place}"
             );
         }
+        let opened = vault.get_account(account).await.unwrap();
+        let (kind, ids) = (DocumentKind::Contact, &self.contacts);
+        let found = vault
+            .find_documents::<u8>(&opened, kind, ids, Reader::Compliance)
+            .await
+            .unwrap();
+        let found: Vec<u8> = found.iter().map(|contact| contact.body).collect();
+        assert_eq!(found, [1], "of two contacts one was deleted: {place}");
         for kept in [0, 2, 5, 4_499] {
             let found = vault
                 .get_record(account, Class::Call, self.calls[kept].sid(), Reader::Account)

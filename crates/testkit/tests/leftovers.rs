@@ -10,8 +10,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use callvault_app::{account::Role, bulk::ImportFile, import::Format, read::Query};
-use callvault_core::{AccountSid, Cause, Class, HoldScope, Plan, Reader, Record};
+use callvault_app::{
+    account::Role,
+    bulk::ImportFile,
+    contact::{Contact, List},
+    document::DocumentQuery,
+    import::Format,
+    read::Query,
+};
+use callvault_core::{AccountSid, Cause, Class, DocumentKind, HoldScope, Plan, Reader, Record};
 use callvault_testkit::{
     conformance::checks::{contents, dump, table},
     world::{PASSPHRASE, Pair, World, at, call, message, recording},
@@ -110,6 +117,11 @@ fn needles(token_secret: &str) -> Needles {
         "Agent Wigglesworth",
         "Quillfeather",
         "Brambleby",
+        "Featherstonehaugh",
+        "Cholmondeley",
+        "Twistleton",
+        "Guests of Honour",
+        "objected in a letter",
     ] {
         needles.add_text(text);
     }
@@ -184,20 +196,84 @@ async fn rows_of(world: &World, account: &AccountSid) -> Vec<String> {
             .any(|value| value.as_str().is_some_and(|text| text.contains(account.as_str())))
     };
     // What stays: the closed account's name, the log, the statements of its certificates, when it was last swept.
-    let stays = |name: &str| matches!(name, "accounts" | "log" | "destructions" | "settings");
+    let swept = format!("recordings-swept/{account}");
+    let stays = |name: &str| matches!(name, "accounts" | "log" | "destructions");
     let tables = all.keys().filter(|name| !stays(name));
     tables
         .flat_map(|name| {
             table(&all, name)
                 .iter()
-                .filter(|row| names(row))
+                .filter(|row| names(row) && row[0] != swept)
                 .map(move |row| format!("{name}: {row:?}"))
         })
         .collect()
 }
 
+/// Contacts on a list, one of them changed since; and a number that is suppressed.
+async fn fill_book(world: &World, account: &AccountSid) {
+    let vault = &world.vault;
+    let opened = vault.get_account(account).await.unwrap();
+    let list = List {
+        name: "Guests of Honour".to_owned(),
+        tag: None,
+    };
+    let list = vault
+        .create_lists(&opened, vec![list])
+        .await
+        .unwrap()
+        .pop()
+        .unwrap()
+        .unwrap();
+    let contacts = (0..20).map(|n| Contact {
+        number: callvault_core::Number(format!("+9199000{}", FROM + n).into()),
+        first_name: Some("Featherstonehaugh".to_owned()),
+        last_name: None,
+        company_name: None,
+        email: Some("Twistleton@example.org".to_owned()),
+        tag: None,
+        custom: None,
+    });
+    let made = vault
+        .create_contacts(&opened, contacts.collect(), Some(list.id))
+        .await
+        .unwrap();
+    let changed = made.into_iter().next().unwrap().unwrap().id;
+    let change = |old: &Contact| Contact {
+        first_name: Some("Cholmondeley".to_owned()),
+        ..old.clone()
+    };
+    vault.update_contact(&opened, changed, change).await.unwrap();
+    let number = callvault_core::Number(format!("+9199000{}", FROM + 2).into());
+    vault.suppress(&opened, &number, "objected in a letter").await.unwrap();
+    assert_eq!(vault.get_list(&opened, list.id).await.unwrap().members, 19);
+}
+
+/// Deletes the list and every contact.
+async fn empty_book(world: &World, account: &AccountSid) {
+    for kind in [DocumentKind::List, DocumentKind::Contact] {
+        let opened = world.vault.get_account(account).await.unwrap();
+        let query = DocumentQuery {
+            limit: 100,
+            ..DocumentQuery::default()
+        };
+        let reader = Reader::Account;
+        let found = world
+            .vault
+            .list_documents::<Value>(&opened, kind, &query, reader)
+            .await
+            .unwrap();
+        let ids: Vec<_> = found.iter().map(|document| document.id).collect();
+        world
+            .vault
+            .delete_documents(account, kind, &ids, Cause::Request)
+            .await
+            .unwrap();
+    }
+}
+
 async fn fill(world: &World, account: &AccountSid, day: &str) -> String {
     let vault = &world.vault;
+    fill_book(world, account).await;
     vault.ingest(account, &records(day, 5_000_000, 300)).await.unwrap();
     for n in 0..3 {
         let new = recording(at(day).plus_seconds(i64::from(n)), 6_000_000 + n, FROM + n, TO + n);
@@ -303,6 +379,7 @@ async fn nothing_is_left() {
             .delete_recordings(&lapsed, &[first], Cause::Request)
             .await
             .unwrap();
+        empty_book(&world, &lapsed).await;
         for days in 1..=32 {
             world.tick_at(at("2027-03-02T02:00:00Z").plus_days(days)).await;
         }
@@ -324,8 +401,14 @@ async fn nothing_is_left() {
             reports += &format!("{report:?}");
         }
         let left: Vec<String> = rows_of(&world, &lapsed).await;
-        // The account lives on: its own key, its import jobs, its holds and its token.
-        let own = ["data_keys", "jobs", "holds", "tokens"];
+        // The account lives on: its own key, its import jobs, its holds, its token and whom it may not call.
+        let own = [
+            "data_keys",
+            "jobs",
+            "holds",
+            "tokens",
+            "settings: [String(\"suppressed/",
+        ];
         let left: Vec<&String> = left
             .iter()
             .filter(|row| own.iter().all(|table| !row.starts_with(table)))

@@ -6,7 +6,11 @@ use callvault_core::{AccountSid, KeyId, ObjectId, Sid, TimeUs};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{Attempt, Builder, Conn, accounts, dialect, documents, garbage, log, partitions, query};
-use crate::{catalog::object_names, failure::conflict, rows::Shred};
+use crate::{
+    catalog::{ACCOUNT_TOPICS, object_names},
+    failure::conflict,
+    rows::Shred,
+};
 
 /// Destroys keys and the entries they opened.
 pub(super) async fn execute_shred(conn: &mut Conn, shred: &Shred) -> Attempt<u64> {
@@ -149,7 +153,7 @@ async fn close_account(conn: &mut Conn, account: &AccountSid, at: TimeUs) -> Att
     strip_account(conn, account, at).await
 }
 
-/// Removes an account's tokens, holds and jobs, clears its policy and marks it closed.
+/// Removes an account's tokens, holds, jobs and values, clears its policy and marks it closed.
 pub(super) async fn strip_account(conn: &mut Conn, account: &AccountSid, at: TimeUs) -> Attempt<()> {
     for delete in [
         "DELETE FROM tokens WHERE account = $1",
@@ -157,6 +161,14 @@ pub(super) async fn strip_account(conn: &mut Conn, account: &AccountSid, at: Tim
         "DELETE FROM jobs WHERE account = $1",
     ] {
         sqlx::query(delete).bind(account.as_str()).execute(&mut *conn).await?;
+    }
+    for topic in ACCOUNT_TOPICS {
+        // `0` is what comes after `/`.
+        sqlx::query("DELETE FROM settings WHERE name > $1 AND name < $2")
+            .bind(format!("{topic}/{account}/"))
+            .bind(format!("{topic}/{account}0"))
+            .execute(&mut *conn)
+            .await?;
     }
     sqlx::query("UPDATE accounts SET policy = '', version = version + 1, closed_at = $1 WHERE account = $2")
         .bind(at.0)

@@ -6,6 +6,11 @@ use callvault_testkit::world::{Pair, World, at, call, number, recording};
 
 use super::{DAY, acme, count_calls, fail_everywhere, find_audio, text, tick};
 
+#[path = "contacts.rs"]
+mod contacts;
+
+use contacts::{contact_changes, contact_term};
+
 macro_rules! on_both_pairs {
     ($($scenario:ident)*) => {
         mod sqlite_and_files {
@@ -25,7 +30,7 @@ macro_rules! on_both_pairs {
     };
 }
 
-on_both_pairs!(ingest seal shred rewrite_for_an_erasure rewrite_for_a_hold epoch_change bulk_import recording_upload deletion closure publish);
+on_both_pairs!(ingest seal shred rewrite_for_an_erasure rewrite_for_a_hold epoch_change bulk_import recording_upload deletion closure publish contact_changes contact_term);
 
 static AUDIO: [u8; 70_000] = [0x77; 70_000];
 
