@@ -10,6 +10,7 @@ pub mod backup;
 pub mod bulk;
 pub mod certificate;
 pub mod clock;
+pub mod conversion;
 pub mod coverage;
 mod deletion;
 pub mod doctor;

@@ -4,6 +4,7 @@
 //! # Relative paths begin at this file's folder.
 //! data_dir = "/var/lib/callvault"     # everything that is not named otherwise lives here
 //! metrics = true                      # serve GET /metrics
+//! mp3_encoder = "/usr/bin/lame"       # the program that encodes MP3; `lame` of the PATH if absent
 //!
 //! [regions.in]
 //! url = "https://vault.example.in"
@@ -75,6 +76,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Whether `GET /metrics` is served.
     pub metrics: bool,
+    /// The program that encodes MP3.
+    pub mp3_encoder: PathBuf,
     /// What calls and messages are handed to.
     pub carrier: Loopback,
     /// Whether callbacks may go to addresses of private networks.
@@ -113,6 +116,7 @@ struct ConfigFile {
     data_dir: Option<PathBuf>,
     #[serde(default)]
     metrics: bool,
+    mp3_encoder: Option<PathBuf>,
     #[serde(default)]
     private_targets: bool,
     #[serde(default)]
@@ -229,6 +233,7 @@ impl Config {
         Ok(Self {
             data_dir,
             metrics: parsed.metrics,
+            mp3_encoder: parsed.mp3_encoder.unwrap_or_else(|| "lame".into()),
             carrier: parsed.carrier.resolve()?,
             private_targets: parsed.private_targets,
             regions,

@@ -20,6 +20,7 @@ use url::Url;
 use crate::{
     config::{Config, ConfigError, Here, Region},
     directory::{Directory, DirectoryError},
+    lame::Lame,
 };
 
 /// Why something could not be done for a region or account.
@@ -187,7 +188,8 @@ impl Site {
         }
         self.lock(name, FlockArg::LockSharedNonblock)?;
         let parts = self.open_parts(name).await?;
-        let vault = Arc::new(Vault::open(parts).await.map_err(|source| in_region(name, source))?);
+        let vault = Vault::open(parts).await.map_err(|source| in_region(name, source))?;
+        let vault = Arc::new(vault.with_mp3_encoder(Arc::new(Lame::new(&self.config.mp3_encoder))));
         self.open
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+#[path = "api/conversion.rs"]
+mod conversion;
 #[path = "api/exports.rs"]
 mod exports;
 #[path = "api/hooks.rs"]
