@@ -10,6 +10,7 @@ use callvault_core::{
 };
 use callvault_seal::{
     SecretKey,
+    jws::CertifiedSigner,
     provider::{KeyProvider, Root},
     sign::LogSigner,
 };
@@ -64,6 +65,7 @@ pub struct Vault {
     pub(crate) publishing: tokio::sync::Mutex<()>,
     pub(crate) worker: String,
     pub(crate) mp3_encoder: Arc<dyn Mp3Encoder>,
+    pub(crate) vcon_signer: tokio::sync::OnceCell<Arc<CertifiedSigner>>,
 }
 
 /// An account with everything a use case needs of it.
@@ -156,6 +158,7 @@ impl Vault {
             publishing: tokio::sync::Mutex::new(()),
             worker,
             mp3_encoder: Arc::new(NoEncoder),
+            vcon_signer: tokio::sync::OnceCell::new(),
         })
     }
 

@@ -106,6 +106,8 @@ pub struct Here {
     pub stores: RegionConfig,
     /// Certificate chain and key in PEM; a self-signed one is made when there is none.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Certificate chain and key in PEM that sign vCons; the region makes its own when there is none.
+    pub vcon: Option<(PathBuf, PathBuf)>,
     /// Where its own files live.
     pub folder: PathBuf,
 }
@@ -178,6 +180,8 @@ struct RegionFile {
     passphrase_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    vcon_cert: Option<PathBuf>,
+    vcon_key: Option<PathBuf>,
 }
 
 /// Reads environment variables; a function, so that tests need not change the process's own.
@@ -278,7 +282,13 @@ fn default_data_dir(env: Environment<'_>) -> PathBuf {
 impl RegionFile {
     /// Relative paths begin at the configuration file's folder, wherever the command is called from.
     fn beside(mut self, base: &Path) -> Self {
-        for path in [&mut self.tls_cert, &mut self.tls_key, &mut self.passphrase_file] {
+        let paths = [
+            &mut self.tls_cert,
+            &mut self.tls_key,
+            &mut self.vcon_cert,
+            &mut self.vcon_key,
+        ];
+        for path in paths.into_iter().chain([&mut self.passphrase_file]) {
             *path = path.take().map(|path| base.join(path));
         }
         for address in [&mut self.catalog, &mut self.objects, &mut self.keys] {
@@ -336,6 +346,11 @@ fn resolve(
         (None, None) => None,
         _ => return Err(value(key("tls_cert"), "tls_cert and tls_key come together")),
     };
+    let vcon = match (file.vcon_cert, file.vcon_key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(value(key("vcon_cert"), "vcon_cert and vcon_key come together")),
+    };
     let folder = data_dir.join(&name);
     let in_folder = |kind: &str, part: &str| format!("{kind}:{}", folder.join(part).display());
     let secrets = read_secrets(&name, file.passphrase_file, &folder, env)?;
@@ -358,6 +373,7 @@ fn resolve(
             listen,
             stores,
             tls,
+            vcon,
             folder,
         }),
     })

@@ -58,8 +58,8 @@ fn arguments(shape: Shape) -> Vec<String> {
     let rate_hz = RATES_HZ.into_iter().find(|rate| *rate >= shape.sample_rate_hz);
     let rate_hz = rate_hz.unwrap_or(48_000);
     let kbps = match rate_hz {
-        ..=12_000 => 32,
-        ..=24_000 => 48,
+        8_000..=12_000 => 32,
+        12_001..=24_000 => 48,
         _ => 96,
     } * u32::from(shape.channels);
     let mode = if shape.channels == 1 { "m" } else { "j" };

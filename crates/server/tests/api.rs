@@ -14,6 +14,8 @@ mod platform;
 mod refusals;
 #[path = "api/tenants.rs"]
 mod tenants;
+#[path = "api/vcon.rs"]
+mod vcon;
 
 use std::{path::Path, sync::Arc};
 

@@ -12,7 +12,7 @@ use crate::{World, exports::read_tar, world};
 /// Runs a program and returns what it says.
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     let done = Command::new(program).args(arguments).output();
-    let done = done.unwrap_or_else(|error| panic!("{program} is missing, run ./test: {error}"));
+    let done = done.expect("ffmpeg is installed by ./test");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{program} {arguments:?}: {said}");
     done.stdout

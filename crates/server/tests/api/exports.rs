@@ -50,7 +50,7 @@ impl World {
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
-    async fn record(&self, call: &str, n: u32) -> String {
+    pub(crate) async fn record(&self, call: &str, n: u32) -> String {
         let path = format!("/v1/accounts/acme/recordings?call_sid={call}&consent=contract&consent_version=7");
         let request = self.client.post(self.url(&path)).header("content-type", "audio/wav");
         let request = request.basic_auth(&self.acme.token_key, Some(&self.acme.secret));
