@@ -11,6 +11,7 @@ mod json_text;
 mod moment;
 mod plan;
 mod sheet;
+mod signed;
 mod snapshot;
 mod tar;
 mod vcon;
@@ -18,6 +19,7 @@ mod walk;
 
 pub use archive::{Archive, ArchiveRequest, MAX_RECORDINGS};
 pub(crate) use csv_text::{header_line, text as push_text, unprotect};
+pub use signed::MAX_SIGNED_AUDIO_BYTES;
 pub use snapshot::Snapshot;
 pub use vcon::{Vcon, VconAudio};
 

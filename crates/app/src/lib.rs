@@ -11,6 +11,7 @@ pub mod bulk;
 pub mod certificate;
 pub mod clock;
 pub mod contact;
+pub mod conversion;
 pub mod coverage;
 mod deletion;
 pub mod doctor;

@@ -10,6 +10,7 @@ use callvault_core::{
 };
 use callvault_seal::{
     SecretKey,
+    jws::CertifiedSigner,
     provider::{KeyProvider, Root},
     sign::LogSigner,
 };
@@ -17,6 +18,7 @@ use callvault_store::{Catalog, Objects, rows::AccountRow};
 
 use crate::{
     clock::Clock,
+    conversion::{Mp3Encoder, NoEncoder},
     error::{Result, VaultError},
     keys::{AccountKeys, KeyRing},
     partition::SegmentCache,
@@ -62,6 +64,8 @@ pub struct Vault {
     pub(crate) segments: SegmentCache,
     pub(crate) publishing: tokio::sync::Mutex<()>,
     pub(crate) worker: String,
+    pub(crate) mp3_encoder: Arc<dyn Mp3Encoder>,
+    pub(crate) vcon_signer: tokio::sync::OnceCell<Arc<CertifiedSigner>>,
 }
 
 /// An account with everything a use case needs of it.
@@ -153,7 +157,16 @@ impl Vault {
             segments: SegmentCache::default(),
             publishing: tokio::sync::Mutex::new(()),
             worker,
+            mp3_encoder: Arc::new(NoEncoder),
+            vcon_signer: tokio::sync::OnceCell::new(),
         })
+    }
+
+    /// The same vault with an encoder for recordings that are asked for as MP3.
+    #[must_use]
+    pub fn with_mp3_encoder(mut self, encoder: Arc<dyn Mp3Encoder>) -> Self {
+        self.mp3_encoder = encoder;
+        self
     }
 
     /// Now, by the region's clock.

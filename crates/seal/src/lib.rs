@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod digest;
 pub mod envelope;
 mod error;
+pub mod jws;
 mod key;
 pub mod log;
 pub mod note;

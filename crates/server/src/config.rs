@@ -4,6 +4,7 @@
 //! # Relative paths begin at this file's folder.
 //! data_dir = "/var/lib/callvault"     # everything that is not named otherwise lives here
 //! metrics = true                      # serve GET /metrics
+//! mp3_encoder = "/usr/bin/lame"       # the program that encodes MP3; `lame` of the PATH if absent
 //!
 //! [regions.in]
 //! url = "https://vault.example.in"
@@ -75,6 +76,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Whether `GET /metrics` is served.
     pub metrics: bool,
+    /// The program that encodes MP3.
+    pub mp3_encoder: PathBuf,
     /// What calls and messages are handed to.
     pub carrier: Loopback,
     /// Whether callbacks may go to addresses of private networks.
@@ -103,6 +106,8 @@ pub struct Here {
     pub stores: RegionConfig,
     /// Certificate chain and key in PEM; a self-signed one is made when there is none.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Certificate chain and key in PEM that sign vCons; the region makes its own when there is none.
+    pub vcon: Option<(PathBuf, PathBuf)>,
     /// Where its own files live.
     pub folder: PathBuf,
 }
@@ -113,6 +118,7 @@ struct ConfigFile {
     data_dir: Option<PathBuf>,
     #[serde(default)]
     metrics: bool,
+    mp3_encoder: Option<PathBuf>,
     #[serde(default)]
     private_targets: bool,
     #[serde(default)]
@@ -174,6 +180,8 @@ struct RegionFile {
     passphrase_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    vcon_cert: Option<PathBuf>,
+    vcon_key: Option<PathBuf>,
 }
 
 /// Reads environment variables; a function, so that tests need not change the process's own.
@@ -229,6 +237,7 @@ impl Config {
         Ok(Self {
             data_dir,
             metrics: parsed.metrics,
+            mp3_encoder: parsed.mp3_encoder.unwrap_or_else(|| "lame".into()),
             carrier: parsed.carrier.resolve()?,
             private_targets: parsed.private_targets,
             regions,
@@ -273,7 +282,13 @@ fn default_data_dir(env: Environment<'_>) -> PathBuf {
 impl RegionFile {
     /// Relative paths begin at the configuration file's folder, wherever the command is called from.
     fn beside(mut self, base: &Path) -> Self {
-        for path in [&mut self.tls_cert, &mut self.tls_key, &mut self.passphrase_file] {
+        let paths = [
+            &mut self.tls_cert,
+            &mut self.tls_key,
+            &mut self.vcon_cert,
+            &mut self.vcon_key,
+        ];
+        for path in paths.into_iter().chain([&mut self.passphrase_file]) {
             *path = path.take().map(|path| base.join(path));
         }
         for address in [&mut self.catalog, &mut self.objects, &mut self.keys] {
@@ -331,6 +346,11 @@ fn resolve(
         (None, None) => None,
         _ => return Err(value(key("tls_cert"), "tls_cert and tls_key come together")),
     };
+    let vcon = match (file.vcon_cert, file.vcon_key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(value(key("vcon_cert"), "vcon_cert and vcon_key come together")),
+    };
     let folder = data_dir.join(&name);
     let in_folder = |kind: &str, part: &str| format!("{kind}:{}", folder.join(part).display());
     let secrets = read_secrets(&name, file.passphrase_file, &folder, env)?;
@@ -353,6 +373,7 @@ fn resolve(
             listen,
             stores,
             tls,
+            vcon,
             folder,
         }),
     })

@@ -10,6 +10,7 @@ pub mod courier;
 pub mod demo;
 pub mod directory;
 pub mod door;
+pub mod lame;
 pub mod metrics;
 pub mod problem;
 pub mod serve;

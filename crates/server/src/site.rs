@@ -20,6 +20,8 @@ use url::Url;
 use crate::{
     config::{Config, ConfigError, Here, Region},
     directory::{Directory, DirectoryError},
+    lame::Lame,
+    tls::{self, TlsError},
 };
 
 /// Why something could not be done for a region or account.
@@ -50,6 +52,9 @@ pub enum SiteError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate or key that signs vCons cannot be used.
+    #[error(transparent)]
+    Signer(#[from] TlsError),
     /// Nobody knows the account.
     #[error("no such account")]
     NoAccount,
@@ -187,7 +192,12 @@ impl Site {
         }
         self.lock(name, FlockArg::LockSharedNonblock)?;
         let parts = self.open_parts(name).await?;
-        let vault = Arc::new(Vault::open(parts).await.map_err(|source| in_region(name, source))?);
+        let vault = Vault::open(parts).await.map_err(|source| in_region(name, source))?;
+        let mut vault = vault.with_mp3_encoder(Arc::new(Lame::new(&self.config.mp3_encoder)));
+        if let Some((cert, key)) = &self.get_here(name)?.vcon {
+            vault = vault.with_vcon_signer(tls::open_signer(cert, key)?);
+        }
+        let vault = Arc::new(vault);
         self.open
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -13,6 +13,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+use callvault_app::seal::jws::CertifiedSigner;
+
 use crate::config::{Here, Region};
 
 /// Why a listener gets no certificate.
@@ -29,6 +31,9 @@ pub enum TlsError {
     /// A certificate cannot be made.
     #[error("self-signed certificate: {0}")]
     Make(#[from] rcgen::Error),
+    /// Certificate and key do not go together, or the key is of a kind that does not sign here.
+    #[error("vcon_cert and vcon_key: {0}")]
+    Signer(#[from] callvault_app::seal::jws::JwsError),
     /// Certificate and key do not go together, or are of a kind that cannot be served.
     #[error("TLS certificate: {0}")]
     Unfit(#[from] rustls::Error),
@@ -94,6 +99,23 @@ pub fn open_identity(region: &Region, here: &Here) -> Result<Identity, TlsError>
         fingerprint,
         self_signed,
     })
+}
+
+/// The operator's certificate chain and key (PKCS#8) for signed vCons.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn open_signer(cert_file: &Path, key_file: &Path) -> Result<CertifiedSigner, TlsError> {
+    let unreadable = |path: &Path, reason: &dyn std::fmt::Display| TlsError::File {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert_file)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(cert_file, &error))?;
+    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| unreadable(key_file, &error))?;
+    let chain = chain.iter().map(|der| der.to_vec()).collect();
+    Ok(CertifiedSigner::new(key.secret_der(), chain)?)
 }
 
 fn make_self_signed(region: &Region, here: &Here, cert_file: &Path, key_file: &Path) -> Result<(), TlsError> {

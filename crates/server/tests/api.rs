@@ -4,6 +4,8 @@
 
 #[path = "api/contacts.rs"]
 mod contacts;
+#[path = "api/conversion.rs"]
+mod conversion;
 #[path = "api/exports.rs"]
 mod exports;
 #[path = "api/hooks.rs"]
@@ -14,6 +16,8 @@ mod platform;
 mod refusals;
 #[path = "api/tenants.rs"]
 mod tenants;
+#[path = "api/vcon.rs"]
+mod vcon;
 
 use std::{path::Path, sync::Arc};
 

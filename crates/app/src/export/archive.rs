@@ -1,5 +1,7 @@
 //! Every recording of a span of time as one tar archive, its manifest last. How long it is, is known before any audio is
-//! read.
+//! read, unless some of it is encoded first.
+
+mod converted;
 
 use bytes::Bytes;
 use callvault_core::{
@@ -10,11 +12,12 @@ use callvault_core::{
 };
 use callvault_seal::digest::Hasher;
 use callvault_store::rows::{RecordingQuery, RecordingRow};
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use serde_json::json;
 
 use super::{Passage, Sink, Snapshot, Written, changed, plan::check_span, tar};
 use crate::{
+    conversion::{Conversion, decide_conversion},
     deletion::facts_of,
     error::{Result, VaultError},
     recording::{RecordingView, view_of},
@@ -36,6 +39,8 @@ pub struct ArchiveRequest {
     pub from: Option<TimeUs>,
     /// Began before; the snapshot's moment if absent.
     pub to: Option<TimeUs>,
+    /// What every recording is delivered in; each as it came in if absent.
+    pub format: Option<AudioFormat>,
     /// Who reads.
     pub reader: Reader,
 }
@@ -46,6 +51,12 @@ pub struct Archive {
     request: ArchiveRequest,
     snapshot: Snapshot,
     members: Vec<Member>,
+    /// The manifest's length and the archive's, where they are known before the end.
+    lengths: Option<Lengths>,
+}
+
+#[derive(Clone, Copy)]
+struct Lengths {
     manifest_bytes: u64,
     bytes: u64,
 }
@@ -53,6 +64,25 @@ pub struct Archive {
 struct Member {
     sid: Sid,
     key: KeyId,
+    delivery: Delivery,
+}
+
+/// How a recording is delivered.
+enum Delivery {
+    /// As it came in.
+    Original,
+    /// In another format.
+    Converted(Conversion),
+    /// As it came in, because it cannot be converted.
+    Unconvertible(String),
+}
+
+/// A recording as it was delivered.
+struct Delivered {
+    format: AudioFormat,
+    bytes: u64,
+    sha256: String,
+    not_converted: Option<String>,
 }
 
 impl Vault {
@@ -92,12 +122,18 @@ impl Vault {
             request: *request,
             snapshot: Snapshot { at, mark: [0; 16] },
             members: Vec::new(),
-            manifest_bytes: 0,
-            bytes: 0,
+            lengths: Some(Lengths {
+                manifest_bytes: 0,
+                bytes: 0,
+            }),
         };
         let (from, to) = (request.from.unwrap_or_default(), request.to.unwrap_or(at));
         let mut marked = Hasher::sha256();
-        marked.update(format!("archive 1 {} {} {:?} {}\n", from.0, to.0, request.reader, at.0).as_bytes());
+        let asked = format!(
+            "archive 1 {} {} {:?} {} {:?}\n",
+            from.0, to.0, request.reader, at.0, request.format
+        );
+        marked.update(asked.as_bytes());
         let mut query = RecordingQuery {
             from: request.from,
             to: Some(to),
@@ -112,8 +148,15 @@ impl Vault {
         }
         let text = hex::encode(marked.finish());
         archive.snapshot.mark = archive.account.keys.blind.hash("export", &text);
-        archive.manifest_bytes += archive.head().len() as u64 + TAIL.len() as u64;
-        archive.bytes += tar::member_bytes(archive.manifest_bytes) + tar::END as u64;
+        let ends = archive.head().len() as u64 + TAIL.len() as u64;
+        if let Some(lengths) = &mut archive.lengths {
+            lengths.manifest_bytes += ends;
+            lengths.bytes += tar::member_bytes(lengths.manifest_bytes) + tar::END as u64;
+        }
+        let encodes = |member: &Member| matches!(&member.delivery, Delivery::Converted(conversion) if conversion.to == AudioFormat::Mp3);
+        if archive.members.iter().any(encodes) {
+            self.mp3_encoder.check().await?;
+        }
         Ok(archive)
     }
 }
@@ -127,10 +170,10 @@ impl Archive {
         self.snapshot
     }
 
-    /// How long it is.
+    /// How long it is, if that is known before it is written.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn bytes(&self) -> Option<u64> {
+        self.lengths.map(|lengths| lengths.bytes)
     }
 
     /// How many recordings it holds.
@@ -163,16 +206,41 @@ impl Archive {
                 return Err(VaultError::invalid("to", reason));
             }
             let view = view_of(&self.account, row, secret)?;
-            let entry = entry(&view, NO_SHA256, self.members.is_empty());
+            let delivery = match self.request.format.map(|to| decide_conversion(&view.meta, to)) {
+                None | Some(Ok(None)) => Delivery::Original,
+                Some(Ok(Some(conversion))) => Delivery::Converted(conversion),
+                Some(Err(refusal)) => Delivery::Unconvertible(refusal.reason),
+            };
             marked.update(format!("{} {} {}\n", row.sid, row.key, row.bytes).as_bytes());
-            self.manifest_bytes += entry.len() as u64;
-            self.bytes += tar::member_bytes(row.bytes);
+            self.add_lengths(&view, &delivery);
             self.members.push(Member {
                 sid: row.sid,
                 key: row.key,
+                delivery,
             });
         }
         Ok(())
+    }
+
+    fn add_lengths(&mut self, view: &RecordingView, delivery: &Delivery) {
+        let mut delivered = Delivered {
+            format: view.meta.format,
+            bytes: view.bytes,
+            sha256: NO_SHA256.to_owned(),
+            not_converted: None,
+        };
+        match delivery {
+            Delivery::Original => {}
+            Delivery::Unconvertible(reason) => delivered.not_converted = Some(reason.clone()),
+            Delivery::Converted(conversion) => match conversion.bytes {
+                Some(bytes) => (delivered.format, delivered.bytes) = (conversion.to, bytes),
+                None => self.lengths = None,
+            },
+        }
+        if let Some(lengths) = &mut self.lengths {
+            lengths.manifest_bytes += entry(view, &delivered, self.members.is_empty()).len() as u64;
+            lengths.bytes += tar::member_bytes(delivered.bytes);
+        }
     }
 
     fn may_read(&self, row: &RecordingRow, at: TimeUs) -> bool {
@@ -205,18 +273,22 @@ impl Archive {
         };
         let mut manifest = self.head();
         for (count, member) in (1..).zip(&self.members) {
-            let (view, sha256) = self.write_member(vault, member, &mut writer).await?;
-            manifest.push_str(&entry(&view, &sha256, count == 1));
+            let (view, delivered) = self.write_member(vault, member, &mut writer).await?;
+            manifest.push_str(&entry(&view, &delivered, count == 1));
             writer.sink.progress(count);
         }
         manifest.push_str(TAIL);
-        if manifest.len() as u64 != self.manifest_bytes {
+        let manifest_bytes = manifest.len() as u64;
+        if self
+            .lengths
+            .is_some_and(|lengths| lengths.manifest_bytes != manifest_bytes)
+        {
             return Err(changed());
         }
-        let header = tar::header(MANIFEST, self.manifest_bytes, seconds(self.snapshot.at));
+        let header = tar::header(MANIFEST, manifest_bytes, seconds(self.snapshot.at));
         writer.pass(header.to_vec()).await?;
         writer.pass(manifest).await?;
-        let zeros = vec![0; tar::padding(self.manifest_bytes) + tar::END];
+        let zeros = vec![0; tar::padding(manifest_bytes) + tar::END];
         writer.pass(zeros).await?;
         Ok(Written {
             records: self.members.len() as u64,
@@ -230,39 +302,60 @@ impl Archive {
         vault: &Vault,
         member: &Member,
         writer: &mut Writer<'_>,
-    ) -> Result<(RecordingView, String)> {
-        let (account, reader) = (&self.account.sid, self.request.reader);
+    ) -> Result<(RecordingView, Delivered)> {
+        let account = &self.account.sid;
         let row = vault.catalog.find_recording(account, member.sid).await?;
         let row = row.filter(|row| row.key == member.key).ok_or_else(changed)?;
         let secret = vault.keys.find(account, row.key).await?.ok_or_else(changed)?;
         let view = view_of(&self.account, &row, &secret)?;
-        let gone = |error| match error {
+        let delivered = match &member.delivery {
+            Delivery::Original => self.write_original(vault, &view, None, writer).await,
+            Delivery::Unconvertible(reason) => self.write_original(vault, &view, Some(reason.clone()), writer).await,
+            Delivery::Converted(conversion) => self.write_converted(vault, &view, *conversion, writer).await,
+        };
+        let delivered = delivered.map_err(|error| match error {
             VaultError::NotFound { .. } => changed(),
             error => error,
-        };
-        let audio = vault.read_recording(account, member.sid, 0..row.bytes, reader).await;
-        let mut audio = std::pin::pin!(audio.map_err(gone)?);
-        let header = tar::header(&name_of(&view), row.bytes, seconds(row.at));
-        writer.pass(header.to_vec()).await?;
-        let mut sha256 = Hasher::sha256();
-        while let Some(piece) = audio.try_next().await.map_err(gone)? {
-            sha256.update(&piece);
-            writer.pass(piece).await?;
-        }
-        writer.pass(vec![0; tar::padding(row.bytes)]).await?;
-        Ok((view, hex::encode(sha256.finish())))
+        })?;
+        Ok((view, delivered))
+    }
+
+    async fn write_original(
+        &self,
+        vault: &Vault,
+        view: &RecordingView,
+        not_converted: Option<String>,
+        writer: &mut Writer<'_>,
+    ) -> Result<Delivered> {
+        let reader = self.request.reader;
+        let audio = vault
+            .read_recording(&self.account.sid, view.sid, 0..view.bytes, reader)
+            .await?;
+        let sha256 = writer.member(view, view.meta.format, view.bytes, audio).await?;
+        Ok(Delivered {
+            format: view.meta.format,
+            bytes: view.bytes,
+            sha256,
+            not_converted,
+        })
     }
 }
 
 /// A recording's line of the manifest. The end of its retention is left out: it may change.
-fn entry(view: &RecordingView, sha256: &str, is_first: bool) -> String {
+fn entry(view: &RecordingView, delivered: &Delivered, is_first: bool) -> String {
     let before = if is_first { "\n" } else { ",\n" };
-    let entry = json!({
-        "file": name_of(view), "sid": view.sid, "call_sid": view.call_sid, "at": view.at.to_string(),
-        "bytes": view.bytes, "sha256": sha256, "format": view.meta.format, "channels": view.meta.channels,
+    let mut entry = json!({
+        "file": name_of(view, delivered.format), "sid": view.sid, "call_sid": view.call_sid, "at": view.at.to_string(),
+        "bytes": delivered.bytes, "sha256": delivered.sha256, "format": delivered.format, "channels": view.meta.channels,
         "sample_rate_hz": view.meta.sample_rate_hz, "duration_ms": view.meta.duration_ms,
         "consent": view.meta.consent, "parties": view.meta.parties,
     });
+    if delivered.format != view.meta.format {
+        entry["converted_from"] = json!(view.meta.format);
+    }
+    if let Some(reason) = &delivered.not_converted {
+        entry["not_converted"] = json!(reason);
+    }
     format!("{before}{entry}")
 }
 
@@ -271,8 +364,8 @@ fn seconds(at: TimeUs) -> u64 {
 }
 
 /// A member's name: it holds no personal data, as the name of the file that came in may.
-fn name_of(view: &RecordingView) -> String {
-    let kind = match view.meta.format {
+fn name_of(view: &RecordingView, format: AudioFormat) -> String {
+    let kind = match format {
         AudioFormat::Wav => "wav",
         AudioFormat::Mp3 => "mp3",
     };
@@ -288,6 +381,30 @@ struct Writer<'s> {
 }
 
 impl Writer<'_> {
+    /// Passes a recording on as a member of this length. Returns its SHA-256.
+    async fn member(
+        &mut self,
+        view: &RecordingView,
+        format: AudioFormat,
+        bytes: u64,
+        audio: impl Stream<Item = Result<Bytes>> + Send,
+    ) -> Result<String> {
+        let header = tar::header(&name_of(view, format), bytes, seconds(view.at));
+        self.pass(header.to_vec()).await?;
+        let (mut sha256, mut passed) = (Hasher::sha256(), 0);
+        let mut audio = std::pin::pin!(audio);
+        while let Some(piece) = audio.try_next().await? {
+            sha256.update(&piece);
+            passed += piece.len() as u64;
+            self.pass(piece).await?;
+        }
+        if passed != bytes {
+            return Err(changed());
+        }
+        self.pass(vec![0; tar::padding(bytes)]).await?;
+        Ok(hex::encode(sha256.finish()))
+    }
+
     async fn pass(&mut self, bytes: impl Into<Bytes> + Send) -> Result<()> {
         let mut bytes: Bytes = bytes.into();
         if let Some(hasher) = &mut self.hasher {

@@ -1,4 +1,4 @@
-//! A call as a vCon (draft-ietf-vcon-vcon-core-03, unsigned form, version 0.4.0), with the consent to each recording as a
+//! A call as a vCon (draft-ietf-vcon-vcon-core-03, version 0.4.0), with the consent to each recording as a
 //! `lawful_basis` attachment (draft-howe-vcon-lawful-basis).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -39,7 +39,7 @@ pub struct Vcon {
     account: AccountSid,
     reader: Reader,
     call: Call,
-    recordings: Vec<RecordingView>,
+    pub(super) recordings: Vec<RecordingView>,
     at: TimeUs,
 }
 
@@ -77,7 +77,7 @@ impl Vcon {
         let call = &self.call;
         let mut text = format!(
             "{{\"vcon\":\"0.4.0\",\"uuid\":\"{}\",\"created_at\":\"{}\",\"extensions\":[\"lawful_basis\"],\"parties\":{},\"dialog\":[",
-            uuid(call.sid),
+            self.uuid(),
             self.at,
             json!([party(&call.from, call.caller_name.as_deref()), party(&call.to, None)])
         );
@@ -112,6 +112,11 @@ impl Vcon {
             Value::Array(attachments)
         ));
         sink.write(Bytes::from(text)).await
+    }
+
+    /// Its UUID.
+    pub(super) fn uuid(&self) -> String {
+        uuid(self.call.sid)
     }
 
     fn dialog_of(&self, view: &RecordingView) -> Map<String, Value> {

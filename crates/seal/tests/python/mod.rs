@@ -43,7 +43,8 @@ fn find_python(module: &str, package: &str) -> PathBuf {
     if !has(&python, module) {
         done(
             Command::new(&python)
-                .args(["-m", "pip", "install", "--quiet", package])
+                .args(["-m", "pip", "install", "--quiet"])
+                .args(package.split_whitespace())
                 .output()
                 .unwrap(),
         );

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use callvault_app::{
     Vault, VaultError,
-    core::{AccountSid, Class, Reader, TimeUs},
+    conversion::parse_format,
+    core::{AccountSid, Class, Reader, TimeUs, record::AudioFormat},
     export::{Archive, ArchiveRequest, Export, Format, Passage, Request, Sink, Snapshot, Written},
 };
 use clap::{Args, Subcommand};
@@ -29,8 +30,25 @@ pub(super) enum ExportCommand {
     Calls(Records),
     /// Export messages as CSV, NDJSON, JSON or Parquet.
     Messages(Records),
-    /// Export recordings, as they came in, as one tar archive.
-    Recordings(Common),
+    /// Export recordings as one tar archive.
+    Recordings(Recordings),
+}
+
+#[derive(Args)]
+pub(super) struct Recordings {
+    #[command(flatten)]
+    common: Common,
+    /// original: as they came in; wav or mp3: those that are not are converted.
+    #[arg(long, default_value = "original", value_parser = parse_audio)]
+    format: Audio,
+}
+
+/// What recordings are delivered in.
+#[derive(Clone, Copy)]
+struct Audio(Option<AudioFormat>);
+
+fn parse_audio(text: &str) -> Result<Audio, String> {
+    parse_format(text).map(Audio).map_err(|error| error.to_string())
 }
 
 #[derive(Args)]
@@ -38,7 +56,7 @@ pub(super) struct Records {
     #[command(flatten)]
     common: Common,
     /// csv, ndjson, json or parquet.
-    #[arg(long, default_value = "csv", value_parser = parse_format)]
+    #[arg(long, default_value = "csv", value_parser = parse_records)]
     format: Format,
 }
 
@@ -61,7 +79,7 @@ pub(super) struct Common {
     compliance: bool,
 }
 
-fn parse_format(text: &str) -> Result<Format, String> {
+fn parse_records(text: &str) -> Result<Format, String> {
     text.parse().map_err(|error: VaultError| error.to_string())
 }
 
@@ -80,10 +98,10 @@ enum Plan {
 
 impl ExportCommand {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
-        let (common, class) = match self {
-            Self::Calls(records) => (records.common, Some((Class::Call, records.format))),
-            Self::Messages(records) => (records.common, Some((Class::Message, records.format))),
-            Self::Recordings(common) => (common, None),
+        let (common, class, Audio(audio)) = match self {
+            Self::Calls(records) => (records.common, Some((Class::Call, records.format)), Audio(None)),
+            Self::Messages(records) => (records.common, Some((Class::Message, records.format)), Audio(None)),
+            Self::Recordings(recordings) => (recordings.common, None, recordings.format),
         };
         let reader = if common.compliance {
             Reader::Compliance
@@ -99,7 +117,12 @@ impl ExportCommand {
                 to,
                 reader,
             }),
-            None => Wanted::Recordings(ArchiveRequest { from, to, reader }),
+            None => Wanted::Recordings(ArchiveRequest {
+                from,
+                to,
+                format: audio,
+                reader,
+            }),
         };
         let vault = site.open_vault_of(&common.account).await?;
         common.write(&vault, wanted, out).await
@@ -180,7 +203,11 @@ impl Wanted {
             ),
             Self::Recordings(request) => (
                 Class::Recording.as_str(),
-                "original",
+                match request.format {
+                    None => "original",
+                    Some(AudioFormat::Wav) => "wav",
+                    Some(AudioFormat::Mp3) => "mp3",
+                },
                 request.from,
                 request.to,
                 request.reader,

@@ -61,6 +61,8 @@ async fn status(site: &Site, out: &Output, region: &str) -> Done {
         .await
         .map_err(callvault_app::VaultError::from)?;
     let kind = vault.keys().provider().kind();
+    let signer = vault.vcon_signer().await?;
+    let signer = format!("{} {}", signer.alg(), hex::encode(signer.fingerprint()));
     let rows: Vec<_> = epochs
         .iter()
         .map(|row| {
@@ -70,11 +72,12 @@ async fn status(site: &Site, out: &Output, region: &str) -> Done {
         .collect();
     let purge_days = vault.purge().purge_days;
     let value = json!({
-        "region": region, "provider": kind, "verifier_key": vault.verifier_key(), "purge_days": purge_days, "epochs": rows,
+        "region": region, "provider": kind, "verifier_key": vault.verifier_key(), "purge_days": purge_days, "vcon_signer": signer,
+        "epochs": rows,
     });
     out.show(&value, || {
         let mut text = format!(
-            "provider {kind}, purge deadline {purge_days} days\nverifier key {}\n",
+            "provider {kind}, purge deadline {purge_days} days\nverifier key {}\nsigner of vCons {signer}\n",
             vault.verifier_key()
         );
         for row in &epochs {

@@ -168,7 +168,7 @@ impl From<VaultError> for CliError {
 impl From<SiteError> for CliError {
     fn from(error: SiteError) -> Self {
         match error {
-            SiteError::Config(_) => Self::Usage(error.to_string()),
+            SiteError::Config(_) | SiteError::Signer(_) => Self::Usage(error.to_string()),
             SiteError::Vault { region, source } => match Self::from(source) {
                 Self::Refused(text) if text.starts_with("keys:") || text.starts_with("objects:") => {
                     Self::Usage(format!("region {region}: {text}"))

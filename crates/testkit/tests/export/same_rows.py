@@ -5,6 +5,7 @@ import datetime
 import json
 import sys
 
+import duckdb
 import pyarrow.parquet as parquet
 
 csv_file, ndjson_file, json_file, parquet_file, count = sys.argv[1:]
@@ -56,6 +57,23 @@ with open(json_file, encoding="utf-8") as file:
     array = [of_json(row) for row in json.load(file)]
 table = [of_parquet(row) for row in parquet.read_table(parquet_file).to_pylist()]
 assert len(rows) == int(count), len(rows)
+
+
+def of_duckdb(path, guess):
+    """The CSV as DuckDB reads it, every field as text; `guess` leaves quotes and header to it."""
+    dialect = "" if guess else """, delim=',', quote='"', escape='"', header=true"""
+    found = duckdb.sql(f"SELECT * FROM read_csv('{path}', all_varchar=true{dialect})")
+    return found.columns, found.fetchall()
+
+
+with open(csv_file, newline="", encoding="utf-8") as file:
+    header, *texts = csv.reader(file, strict=True)
+for guess in (False, True):
+    columns, read = of_duckdb(csv_file, guess)
+    assert columns == header, (columns, header)
+    # DuckDB reads an empty field as NULL.
+    for at, (one, two) in enumerate(zip(texts, read, strict=True)):
+        assert one == [text or "" for text in two], f"DuckDB row {at}: {one} {two}"
 for name, other in [("NDJSON", lines), ("JSON", array), ("Parquet", table)]:
     for at, (one, two) in enumerate(zip(rows, other, strict=True)):
         assert one == two, f"{name} row {at}: {one} {two}"

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap, response::Response};
-use callvault_app::export::{Archive, ArchiveRequest, Passage};
+use callvault_app::{
+    conversion::parse_format,
+    export::{Archive, ArchiveRequest, Nowhere, Passage},
+};
 
 use crate::{
     api::{
@@ -20,15 +23,16 @@ use crate::{
 
 /// Export every recording of a span of time
 ///
-/// One tar archive, streamed, of known length. Its last member is `manifest.json`: SID, call, time, bytes, SHA-256 and
-/// consent of each. Goes on where it broke off, as other exports do.
+/// One tar archive, streamed, of known length unless recordings are encoded as MP3. Its last member is `manifest.json`:
+/// SID, call, time, bytes, SHA-256 and consent of each. What cannot be converted comes as it is, and its entry says why
+/// (`not_converted`). Goes on where it broke off, as other exports do.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/exports/recordings.tar", tag = "exports", operation_id = "export_recordings",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("from" = Option<String>, Query, description = "Began at or after, RFC 3339; from the first one if absent"),
         ("to" = Option<String>, Query, description = "Began before, RFC 3339; the moment of the request if absent"),
-        ("format" = Option<String>, Query, description = "`original`: as they came in"),
+        ("format" = Option<String>, Query, description = "`original` (if absent): as they came in; `wav` or `mp3`: those that are not are converted"),
         ("snapshot" = Option<String>, Query, description = "This state and no other: the ETag of an earlier answer"),
         ("Range" = Option<String>, Header, description = "One range in bytes, such as `bytes=1048576-`"),
         ("If-Range" = Option<String>, Header, description = "The range of this ETag, or everything"),
@@ -40,7 +44,7 @@ use crate::{
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "The snapshot changed", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The range lies outside", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A wrong parameter, or more than 100,000 recordings", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A wrong parameter, more than 100,000 recordings, or no MP3 encoder", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many exports at once", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
@@ -52,11 +56,10 @@ pub async fn recordings(
     mut params: Params,
 ) -> Answer<Response> {
     let named = Named::read(&mut params, &headers)?;
-    if params.take("format").is_some_and(|format| format != "original") {
-        let detail = "Expected original: recordings are not converted.";
-        return Err(Problem::invalid("format", detail));
-    }
+    let format = params.take("format");
+    let format = format.map(|text| parse_format(&text)).transpose()?.flatten();
     let request = ArchiveRequest {
+        format,
         from: params.take_time("from")?,
         to: params.take_time("to")?,
         reader: caller.reader(),
@@ -64,11 +67,23 @@ pub async fn recordings(
     params.finish()?;
     let permit = begin(&door)?;
     let (archive, is_named) = find_archive(&door, &caller, &request, &named).await?;
-    let range = range_of(&headers).filter(|_| is_named);
-    let part = match Part::asked(range, archive.bytes()) {
-        Ok(part) => part,
-        Err(response) => return Ok(*response),
-    };
+    let mut part = Part::whole(archive.bytes());
+    if let Some(range) = range_of(&headers).filter(|_| is_named) {
+        let total = match archive.bytes() {
+            Some(total) => total,
+            // How long what is encoded will be is known by encoding it.
+            None => {
+                archive
+                    .write(&door.vault, Passage::default(), &mut Nowhere)
+                    .await?
+                    .bytes
+            }
+        };
+        part = match Part::asked(Some(range), total) {
+            Ok(part) => part,
+            Err(response) => return Ok(*response),
+        };
+    }
     let passage = Passage {
         skip_bytes: part.range.start,
         sha256: false,

@@ -8,22 +8,33 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use callvault_app::core::record::AudioFormat;
+use callvault_app::{
+    VaultError,
+    conversion::{Conversion, decide_conversion, parse_format},
+    core::record::AudioFormat,
+    recording::RecordingView,
+};
+use futures::StreamExt as _;
 
 use crate::{
-    api::params::parse_sid,
+    api::{
+        exports::begin,
+        params::{Params, parse_sid},
+    },
     door::{Caller, Door},
     problem::{Answer, Problem},
 };
 
 /// A recording's audio
 ///
-/// Whole, or one range of it (RFC 9110, 14).
+/// As it came in, whole or one range of it (RFC 9110, 14); or in the format that is asked for. What is converted is
+/// answered whole, an MP3 without saying its length before.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/recordings/{sid}/audio", tag = "recordings", operation_id = "get_audio",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("sid" = String, Path, description = "SID of the recording"),
+        ("format" = Option<String>, Query, description = "`original` (if absent), `wav` or `mp3`"),
         ("Range" = Option<String>, Header, description = "One range in bytes, such as `bytes=0-65535`"),
     ),
     responses(
@@ -31,6 +42,8 @@ use crate::{
         (status = 206, description = "The range", body = String, content_type = "audio/wav"),
         (status = 404, description = "There is none, it is gone, or it is not this token's", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The range lies outside", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A wrong parameter, or it cannot be had in this format", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many exports and conversions at once", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
 )]
@@ -39,20 +52,25 @@ pub async fn audio(
     caller: Caller,
     Path(place): Path<(String, String)>,
     headers: HeaderMap,
+    mut params: Params,
 ) -> Answer<Response> {
     let (_, sid) = place;
     let sid = parse_sid(&sid, "recording")?;
+    let format = params.take("format");
+    let format = format.map(|text| parse_format(&text)).transpose()?.flatten();
+    params.finish()?;
     let view = door.vault.get_recording(&caller.account, sid, caller.reader()).await?;
+    let conversion = format.map(|to| decide_conversion(&view.meta, to)).transpose();
+    if let Some(conversion) = conversion.map_err(VaultError::from)?.flatten() {
+        return convert(&door, &caller, &view, conversion).await;
+    }
     // Audio has no validator, so that none that is sent can match: the whole answers (RFC 9110, 13.1.5).
     let ranged = !headers.contains_key(header::IF_RANGE);
     let asked = headers
         .get(header::RANGE)
         .filter(|_| ranged)
         .and_then(|value| value.to_str().ok());
-    let kind = match view.meta.format {
-        AudioFormat::Wav => "audio/wav",
-        AudioFormat::Mp3 => "audio/mpeg",
-    };
+    let kind = media_type(view.meta.format);
     let (status, range) = match asked.map_or(Asked::Whole, |text| read_range(text, view.bytes)) {
         Asked::Whole => (StatusCode::OK, 0..view.bytes),
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -78,6 +96,37 @@ pub async fn audio(
         && let Ok(value) = format!("bytes {}-{}/{}", range.start, range.end - 1, view.bytes).parse()
     {
         response.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+const fn media_type(format: AudioFormat) -> &'static str {
+    match format {
+        AudioFormat::Wav => "audio/wav",
+        AudioFormat::Mp3 => "audio/mpeg",
+    }
+}
+
+/// A recording in another format, converted while it is sent.
+async fn convert(door: &Arc<Door>, caller: &Caller, view: &RecordingView, conversion: Conversion) -> Answer<Response> {
+    let permit = begin(door)?;
+    let vault = &door.vault;
+    let converted = vault
+        .convert_recording(&caller.account, view, conversion, caller.reader())
+        .await?;
+    let audio = converted.audio.map(move |piece| {
+        // The room is taken until the last piece is.
+        let _ = &permit;
+        piece
+    });
+    let headers = [
+        (header::CONTENT_TYPE, media_type(conversion.to)),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::ACCEPT_RANGES, "none"),
+    ];
+    let mut response = (headers, Body::from_stream(audio)).into_response();
+    if let Some(bytes) = converted.bytes {
+        response.headers_mut().insert(header::CONTENT_LENGTH, bytes.into());
     }
     Ok(response)
 }
