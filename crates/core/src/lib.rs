@@ -16,6 +16,7 @@
 //! - [`inventory`]: what the vault holds, as the planner sees it.
 //! - [`plan`]: what is to be done with an inventory at a moment.
 //! - [`forecast`]: what will go, warnings before it, previews of changes.
+//! - [`request`]: deletions that one person asks for and another one approves.
 //! - [`proof`]: log leaves and certificates.
 //! - [`invariants`]: what holds in every vault at every moment.
 
@@ -33,6 +34,7 @@ pub mod plan;
 pub mod proof;
 pub mod purge;
 pub mod record;
+pub mod request;
 pub mod retention;
 pub mod time;
 

@@ -13,5 +13,6 @@ mod model;
 mod planning;
 mod proofs;
 mod purging;
+mod requests;
 mod retention;
 mod vault;

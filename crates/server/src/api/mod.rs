@@ -54,7 +54,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         records::create::create, records::bulk::bulk,
         calls::list::list, calls::get::get, messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
-        recordings::delete::delete,
+        recordings::delete::delete, recordings::presigned::presigned,
         exports::contacts::contacts, exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
@@ -64,6 +64,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         webhooks::create::create, webhooks::list::list, webhooks::delete::delete, webhooks::replay::replay,
         log::checkpoint::checkpoint, log::tile::tile, log::key::key,
         platform::connect::connect, platform::call::get, platform::calls::list,
+        platform::recordings::list, platform::recordings::of_call, platform::recordings::get,
         platform::sms::send, platform::sms::bulk_send, platform::sms::get,
         platform::contacts::create, platform::contacts::update_many, platform::contacts::list, platform::contacts::get,
         platform::contacts::update, platform::contacts::delete, platform::upload::upload, platform::upload::status,
@@ -149,8 +150,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/records/calls/{sid}", get(calls::get::get))
         .route("/records/messages", get(messages::list::list))
         .route("/records/messages/{sid}", get(messages::get::get))
-        .route("/recordings", get(recordings::list::list))
-        .route("/recordings/{sid}", get(recordings::get::get))
+        .route("/records/recordings", get(recordings::list::list))
+        .route("/records/recordings/{sid}", get(recordings::get::get))
         .route("/recordings/{sid}", delete(recordings::delete::delete))
         .route("/retention", get(retention::get::get).put(retention::put::put))
         .route("/retention/preview", get(retention::preview::preview))
@@ -180,12 +181,12 @@ pub fn router(door: Arc<Door>) -> Router {
             post(records::bulk::bulk).layer(DefaultBodyLimit::disable()),
         )
         .route(
-            "/recordings",
+            "/records/recordings",
             post(recordings::create::create)
                 .layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES))
                 .layer(middleware::from_fn(layers::limit_audio)),
         )
-        .route("/recordings/{sid}/audio", get(recordings::audio::audio))
+        .route("/records/recordings/{sid}/audio", get(recordings::audio::audio))
         .route("/exports/contacts.csv", get(exports::contacts::contacts))
         .route("/exports/manifest", get(exports::manifest::manifest))
         .route("/exports/recordings.tar", get(exports::recordings::recordings))
@@ -196,6 +197,7 @@ pub fn router(door: Arc<Door>) -> Router {
     let second = second.route_layer(guard.clone());
     let guarded = account.merge(streams).route_layer(guard);
     let public = Router::new()
+        .route("/presigned/{account}/{sid}", get(recordings::presigned::presigned))
         .route("/log/checkpoint", get(log::checkpoint::checkpoint))
         .route("/log/tile/{*path}", get(log::tile::tile))
         .route("/log/key", get(log::key::key))

@@ -51,7 +51,7 @@ impl World {
     }
 
     async fn record(&self, call: &str, n: u32) -> String {
-        let path = format!("/v1/accounts/acme/recordings?call_sid={call}&consent=contract&consent_version=7");
+        let path = format!("/v1/accounts/acme/records/recordings?call_sid={call}&consent=contract&consent_version=7");
         let request = self.client.post(self.url(&path)).header("content-type", "audio/wav");
         let request = request.basic_auth(&self.acme.token_key, Some(&self.acme.secret));
         let answer = request.body(tones(n.into(), 1)).send().await.expect("an answer");

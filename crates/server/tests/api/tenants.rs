@@ -34,7 +34,7 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
             &format!("/exports/calls/{}.vcon.json", names["call"]),
         )
         .replace("/exports/{file}", "/exports/calls.csv");
-    let record = if path.starts_with("/recordings/") {
+    let record = if path.contains("recordings/{sid}") {
         "recording"
     } else {
         "call"

@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/recordings/{sid}/audio`.
+//! `GET /v1/accounts/{account}/records/recordings/{sid}/audio`.
 
 use std::{ops::Range, sync::Arc};
 
@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use callvault_app::core::record::AudioFormat;
+use callvault_app::core::{AccountSid, Reader, Sid, record::AudioFormat};
 
 use crate::{
     api::params::parse_sid,
@@ -20,7 +20,7 @@ use crate::{
 ///
 /// Whole, or one range of it (RFC 9110, 14).
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/recordings/{sid}/audio", tag = "recordings", operation_id = "get_audio",
+    get, path = "/v1/accounts/{account}/records/recordings/{sid}/audio", tag = "recordings", operation_id = "get_audio",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("sid" = String, Path, description = "SID of the recording"),
@@ -40,9 +40,19 @@ pub async fn audio(
     Path(place): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let (_, sid) = place;
-    let sid = parse_sid(&sid, "recording")?;
-    let view = door.vault.get_recording(&caller.account, sid, caller.reader()).await?;
+    let sid = parse_sid(&place.1, "recording")?;
+    answer_audio(&door, &caller.account, sid, caller.reader(), &headers).await
+}
+
+/// A recording's audio, or the range of it that the headers ask for.
+pub(super) async fn answer_audio(
+    door: &Door,
+    account: &AccountSid,
+    sid: Sid,
+    reader: Reader,
+    headers: &HeaderMap,
+) -> Answer<Response> {
+    let view = door.vault.get_recording(account, sid, reader).await?;
     // Audio has no validator, so that none that is sent can match: the whole answers (RFC 9110, 13.1.5).
     let ranged = !headers.contains_key(header::IF_RANGE);
     let asked = headers
@@ -63,10 +73,7 @@ pub async fn audio(
             return Ok((headers, problem).into_response());
         }
     };
-    let stream = door
-        .vault
-        .read_recording(&caller.account, sid, range.clone(), caller.reader())
-        .await?;
+    let stream = door.vault.read_recording(account, sid, range.clone(), reader).await?;
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_LENGTH, (range.end - range.start).to_string()),

@@ -6,3 +6,4 @@ pub mod create;
 pub mod delete;
 pub mod get;
 pub mod list;
+pub mod presigned;
