@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod campaigns;
 mod changes;
 mod deletion;
 mod model;
