@@ -294,6 +294,51 @@ impl Target {
     }
 }
 
+/// What a campaign's report says of one number, beside the number and the campaign; the detail of its record.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What a list calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<CompactString>,
+    /// How its last call ended; `failed` when it was never called.
+    pub status: CallStatus,
+    /// Its calls, in order.
+    pub call_sids: Vec<Sid>,
+    /// When the last call began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<TimeUs>,
+    /// When the last call ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<TimeUs>,
+    /// Seconds of conversation.
+    #[serde(default)]
+    pub talk_s: u32,
+    /// The number that called.
+    pub caller_id: Number,
+    /// The campaign's own text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_field: Option<String>,
+}
+
+impl Report {
+    /// The report of a number that is through.
+    #[must_use]
+    pub fn of(target: &Target, caller_id: &Number, custom_field: Option<&str>) -> Self {
+        let last = target.attempts.last();
+        let end = last.and_then(|last| last.end);
+        Self {
+            name: target.name.clone(),
+            status: end.map_or(CallStatus::Failed, |end| end.status),
+            call_sids: target.attempts.iter().map(|attempt| attempt.sid).collect(),
+            started_at: last.map(|last| last.at),
+            ended_at: end.map(|end| end.at),
+            talk_s: end.map_or(0, |end| end.talk_s),
+            caller_id: caller_id.clone(),
+            custom_field: custom_field.map(ToOwned::to_owned),
+        }
+    }
+}
+
 /// How many numbers are how far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {

@@ -99,7 +99,6 @@ pub struct Request {
     /// When it was asked for.
     pub opened_at: TimeUs,
     /// Where it stands, as it was stored; [`Request::state_at`] knows what time did since.
-    #[serde(flatten)]
     pub state: State,
 }
 

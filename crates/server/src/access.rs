@@ -82,6 +82,8 @@ const DATA: &[Role] = &[Owner, Admin, Developer, Compliance];
 const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
 /// Settings that delete.
 const SETTINGS: &[Role] = &[Owner, Compliance];
+/// The second person of a deletion (spec, "Who uses it").
+const APPROVERS: &[Role] = &[Owner, Compliance, Support];
 /// Where events go.
 const KEYS: &[Role] = &[Owner, Admin, Developer];
 /// The account's own logs: they name what was looked at.
@@ -153,11 +155,29 @@ pub static OPERATIONS: &[Operation] = &[
         DATA,
         Reads,
     ),
+    op(Method::GET, "/requests", "requests.list", RULES, Reads),
+    op(Method::POST, "/requests", "request.opened", DATA, Changes),
+    op(Method::GET, "/requests/preview", "requests.preview", DATA, Reads),
+    op(Method::GET, "/requests/{id}", "requests.get", RULES, Reads),
     op(
-        Method::DELETE,
-        "/recordings/{sid}",
-        "recording.deleted",
-        SETTINGS,
+        Method::POST,
+        "/requests/{id}/approve",
+        "request.approved",
+        APPROVERS,
+        Changes,
+    ),
+    op(
+        Method::POST,
+        "/requests/{id}/decline",
+        "request.declined",
+        APPROVERS,
+        Changes,
+    ),
+    op(
+        Method::POST,
+        "/requests/{id}/withdraw",
+        "request.withdrawn",
+        DATA,
         Changes,
     ),
     op(Method::GET, "/exports/contacts.csv", "exports.contacts", DATA, Reads),
@@ -212,6 +232,7 @@ pub static OPERATIONS: &[Operation] = &[
     platform(Method::GET, "/recordings", "platform.recordings.list", Reads),
     platform(Method::GET, "/recordings.json", "platform.recordings.list", Reads),
     platform(Method::GET, "/recordings/{sid}", "platform.recordings.get", Reads),
+    platform(Method::DELETE, "/recordings/{sid}", "request.opened", Changes),
     platform(Method::POST, "/sms/send", "platform.sms.send", Stores),
     platform(Method::POST, "/sms/send.json", "platform.sms.send", Stores),
     platform(Method::POST, "/sms/bulksend", "platform.sms.bulksend", Stores),

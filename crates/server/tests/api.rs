@@ -14,6 +14,8 @@ mod platform;
 mod recordings;
 #[path = "api/refusals.rs"]
 mod refusals;
+#[path = "api/requests.rs"]
+mod requests;
 #[path = "api/tenants.rs"]
 mod tenants;
 
@@ -395,7 +397,6 @@ async fn a_recording_is_kept_with_consent_read_by_range_and_deleted_with_proof()
             .status(),
         StatusCode::OK
     );
-    let path = format!("/v1/accounts/acme/recordings/{sid}");
     let own = format!("/v1/accounts/acme/records/recordings/{sid}");
     let part = world
         .client
@@ -413,29 +414,15 @@ async fn a_recording_is_kept_with_consent_read_by_range_and_deleted_with_proof()
     );
     assert_eq!(part.bytes().await.expect("bytes"), audio[1000..2000]);
 
-    let (status, _) = world
-        .send(
-            Method::DELETE,
-            &format!("{path}?confirm={sid}"),
-            Some(&world.acme),
-            None,
-        )
-        .await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    let (status, _) = world.send(Method::DELETE, &path, Some(&world.acme_officer), None).await;
-    assert_eq!(status, StatusCode::PRECONDITION_REQUIRED);
-    let (status, gone) = world
-        .send(
-            Method::DELETE,
-            &format!("{path}?confirm={sid}"),
-            Some(&world.acme_officer),
-            None,
-        )
-        .await;
+    let (status, opened) = world.ask(&world.acme, &sid).await;
+    assert_eq!(status, StatusCode::CREATED, "{opened}");
+    let (status, gone) = world.reply(&world.acme_officer, &opened, "approve").await;
     assert_eq!(status, StatusCode::OK, "{gone}");
     assert_eq!(world.get(&own).await.0, StatusCode::NOT_FOUND);
     let (_, key) = world.send(Method::GET, "/log/key", None, None).await;
-    let (_, text) = world.get(gone["certificate"].as_str().expect("a path")).await;
+    let (_, text) = world
+        .get(gone["deletion"]["certificate"].as_str().expect("a path"))
+        .await;
     let (text, key) = (text.as_str().expect("text"), key.as_str().expect("text"));
     callvault_app::certificate::verify(text, key).expect("a certificate that holds");
     assert!(callvault_app::certificate::verify(&text.replacen("request", "closure", 1), key).is_err());

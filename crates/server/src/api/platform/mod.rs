@@ -33,7 +33,7 @@ pub fn router() -> Router<Arc<Door>> {
         .route("/calls/{sid}", get(call::get))
         // As the platform writes it in `Uri`.
         .route("/calls.json/{sid}", get(call::get))
-        .route("/recordings/{sid}", get(recordings::get))
+        .route("/recordings/{sid}", get(recordings::get).delete(recordings::delete))
         .route("/sms/messages/{sid}", get(sms::get));
     for ending in ["", ".json"] {
         router = router

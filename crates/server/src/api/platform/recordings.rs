@@ -9,7 +9,7 @@ use axum::{
 };
 use callvault_app::{
     Account,
-    core::{Sid, TimeUs, time::SECOND_US},
+    core::{Sid, TimeUs, request::Asked, time::SECOND_US},
     read::Cursor,
     recording::{Link, RecordingView},
     store::rows::RecordingQuery,
@@ -22,7 +22,11 @@ use super::{
     reply::{Fault, Node, Platform},
 };
 use crate::{
-    api::{params::parse_cursor, recordings::presigned::show_link},
+    api::{
+        params::parse_cursor,
+        recordings::presigned::show_link,
+        requests::{person_of, read_text},
+    },
     door::{Caller, Door},
 };
 
@@ -161,6 +165,51 @@ pub async fn get(
         let audio = AudioUrls::new(&door, &account, caller, validity);
         let node = recording_node(&door, &account, &view, &audio);
         Ok((StatusCode::OK, Node::of("Recording", node)))
+    };
+    platform.finish(done.await)
+}
+
+/// Ask for a recording's deletion
+///
+/// The platform deletes recordings through its support; here it is a request that somebody else approves, see
+/// `/requests`. Nothing is deleted when this answers.
+#[utoipa::path(
+    delete, path = "/v1/accounts/{account}/recordings/{sid}", tag = "platform", operation_id = "delete_platform_recording",
+    params(
+        ("account" = String, Path, description = "Account SID"),
+        ("sid" = String, Path, description = "SID of the recording; with `.json` behind it the answer is JSON, otherwise XML"),
+        ("Reason" = Option<String>, Query, description = "Why, at most 500 characters"),
+    ),
+    responses(
+        (status = 202, description = "`{\"Status\": 202, \"Message\": \"Accepted\", \"RequestSid\": \"...\"}`: somebody else has to approve", content((Object = "application/json"), (String = "application/xml"))),
+        (status = 400, description = "`RestException`: a parameter is wrong", content((Object = "application/json"), (String = "application/xml"))),
+        (status = 404, description = "`RestException`: there is none, or it is gone", content((Object = "application/json"), (String = "application/xml"))),
+        (status = 409, description = "`RestException`: a hold or a law keeps it, or an open request asks for the same", content((Object = "application/json"), (String = "application/xml"))),
+        (status = 429, description = "`RestException`: over the rate limit", content((Object = "application/json"), (String = "application/xml"))),
+    ),
+    security(("token" = [])),
+)]
+pub async fn delete(
+    State(door): State<Arc<Door>>,
+    platform: Platform,
+    Path(place): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let done = async {
+        let fields = Fields::parse(query.unwrap_or_default().as_bytes());
+        let reason = fields.find("Reason").unwrap_or("Asked for by DELETE.");
+        let reason = read_text("Reason", reason)?;
+        let recording = read_sid(&place.1, "recording")?;
+        let account = door.vault.get_account(&platform.caller.account).await?;
+        let asked = Asked::DeleteRecording { recording };
+        let person = person_of(&platform.caller);
+        let view = door.line.open_request(&account, asked, reason, person).await?;
+        let node = Node::Map(vec![
+            ("Status", Node::Number(202)),
+            ("Message", Node::Text("Accepted".to_owned())),
+            ("RequestSid", Node::Text(view.id.to_string())),
+        ]);
+        Ok((StatusCode::ACCEPTED, node))
     };
     platform.finish(done.await)
 }
