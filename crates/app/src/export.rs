@@ -18,7 +18,7 @@ mod vcon;
 mod walk;
 
 pub use archive::{Archive, ArchiveRequest, MAX_RECORDINGS};
-pub(crate) use csv_text::{header_line, text as push_text, unprotect};
+pub(crate) use csv_text::{header_line, report_csv, text as push_text, unprotect};
 pub use signed::MAX_SIGNED_AUDIO_BYTES;
 pub use snapshot::Snapshot;
 pub use vcon::{Vcon, VconAudio};
@@ -90,7 +90,7 @@ impl FromStr for Format {
 /// What is to be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// [`Class::Call`] or [`Class::Message`].
+    /// [`Class::Call`] or [`Class::Message`]; [`Class::CampaignReport`] as CSV alone.
     pub class: Class,
     /// What it is written in.
     pub format: Format,

@@ -43,6 +43,8 @@ pub struct AccountKeys {
     pub blind: BlindIndex,
     /// Seals its notes (holds' matters and reasons, job parameters).
     pub notes: SecretKey,
+    /// Signs links to its recordings.
+    pub links: SecretKey,
 }
 
 /// Opens and makes keys.
@@ -230,6 +232,7 @@ impl KeyRing {
         let keys = Arc::new(AccountKeys {
             blind: BlindIndex::new(secret.derive(b"blind-index")),
             notes: secret.derive(b"notes"),
+            links: secret.derive(b"recording-links"),
         });
         let mut kept = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= ACCOUNT_KEYS_KEPT {

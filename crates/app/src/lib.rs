@@ -17,6 +17,7 @@ mod deletion;
 pub mod doctor;
 pub mod document;
 pub mod error;
+pub mod exophone;
 pub mod export;
 pub mod forecast;
 pub mod hold;

@@ -30,9 +30,10 @@ use crate::{
 };
 
 /// The classes whose records live in partitions and that can be taken in today.
-pub(crate) const CLASSES: [Class; 5] = [
+pub(crate) const CLASSES: [Class; 6] = [
     Class::Call,
     Class::Message,
+    Class::CampaignReport,
     Class::Activity,
     Class::ApiAccess,
     Class::WebhookDelivery,

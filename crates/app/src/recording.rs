@@ -1,5 +1,8 @@
 //! Recordings: sealed as they are written, read by range.
 
+mod link;
+mod lookup;
+
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
@@ -25,6 +28,8 @@ use crate::{
     ingest::MAX_FUTURE_S,
     vault::{Account, Vault},
 };
+
+pub use link::Link;
 
 /// Audio read from the object store at once when a recording is read whole. Small range reads of S3 stall.
 const READ_STEP_BYTES: u64 = 1024 * 1024;

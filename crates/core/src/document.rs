@@ -19,20 +19,32 @@ pub enum DocumentKind {
     Upload,
     /// A campaign: what is to be done, and how far it is.
     Campaign,
+    /// Some of a campaign's numbers, and how far each is.
+    CampaignPage,
+    /// A number of the platform's that the account has (an ExoPhone).
+    Exophone,
     /// A request to delete that a second person decides on.
     Request,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Contact, Self::List, Self::Upload, Self::Campaign, Self::Request];
+    pub const ALL: [Self; 7] = [
+        Self::Contact,
+        Self::List,
+        Self::Upload,
+        Self::Campaign,
+        Self::CampaignPage,
+        Self::Exophone,
+        Self::Request,
+    ];
 
     /// The class whose term it has (spec section 1).
     #[must_use]
     pub const fn class(self) -> Class {
         match self {
-            Self::Contact | Self::List => Class::Contact,
-            Self::Campaign => Class::CampaignReport,
+            Self::Contact | Self::List | Self::Exophone => Class::Contact,
+            Self::Campaign | Self::CampaignPage => Class::CampaignReport,
             Self::Upload | Self::Request => Class::Activity,
         }
     }
@@ -45,6 +57,8 @@ impl DocumentKind {
             Self::List => "list",
             Self::Upload => "upload",
             Self::Campaign => "campaign",
+            Self::CampaignPage => "campaign_page",
+            Self::Exophone => "exophone",
             Self::Request => "request",
         }
     }
@@ -62,7 +76,7 @@ impl FromStr for DocumentKind {
     fn from_str(text: &str) -> Result<Self, BadId> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(BadId {
             what: "kind of document",
-            expected: "contact, list, upload, campaign or request",
+            expected: "contact, list, upload, campaign, campaign_page, exophone or request",
         })
     }
 }

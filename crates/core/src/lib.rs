@@ -16,9 +16,12 @@
 //! - [`inventory`]: what the vault holds, as the planner sees it.
 //! - [`plan`]: what is to be done with an inventory at a moment.
 //! - [`forecast`]: what will go, warnings before it, previews of changes.
+//! - [`campaign`]: which numbers are called when, and what becomes of the whole.
+//! - [`request`]: deletions that one person asks for and another one approves.
 //! - [`proof`]: log leaves and certificates.
 //! - [`invariants`]: what holds in every vault at every moment.
 
+pub mod campaign;
 pub mod change;
 pub mod class;
 pub mod decision;
@@ -33,6 +36,7 @@ pub mod plan;
 pub mod proof;
 pub mod purge;
 pub mod record;
+pub mod request;
 pub mod retention;
 pub mod time;
 

@@ -193,14 +193,15 @@ pub struct Message {
     pub extra: Option<Box<str>>,
 }
 
-/// An entry of one of the vault's own logs (spec 1.7).
+/// An entry of one of the vault's own logs (spec 1.7), or of a campaign's report.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Identifier; its first six bytes are the moment.
     pub sid: Sid,
     /// When it happened. Its retention counts from here.
     pub at: TimeUs,
-    /// What happened, such as `retention.changed`; of an API access the operation. At most 64 bytes.
+    /// What happened, such as `retention.changed`; of an API access the operation, of a report the campaign's SID. At
+    /// most 64 bytes.
     pub name: CompactString,
     /// The person in the data it is about, if it is about one; found by number like a call.
     #[serde(default)]
@@ -224,6 +225,8 @@ pub enum Record {
     ApiAccess(Entry),
     /// A delivery of a webhook, or an attempt at one.
     WebhookDelivery(Entry),
+    /// What became of a number of a campaign.
+    CampaignReport(Entry),
 }
 
 static NOBODY: Number = Number(CompactString::const_new(""));
@@ -238,6 +241,7 @@ impl Record {
             Self::Activity(_) => Class::Activity,
             Self::ApiAccess(_) => Class::ApiAccess,
             Self::WebhookDelivery(_) => Class::WebhookDelivery,
+            Self::CampaignReport(_) => Class::CampaignReport,
         }
     }
 
@@ -247,7 +251,10 @@ impl Record {
         match self {
             Self::Call(call) => call.sid,
             Self::Message(message) => message.sid,
-            Self::Activity(entry) | Self::ApiAccess(entry) | Self::WebhookDelivery(entry) => entry.sid,
+            Self::Activity(entry)
+            | Self::ApiAccess(entry)
+            | Self::WebhookDelivery(entry)
+            | Self::CampaignReport(entry) => entry.sid,
         }
     }
 
@@ -257,7 +264,10 @@ impl Record {
         match self {
             Self::Call(call) => call.at,
             Self::Message(message) => message.at,
-            Self::Activity(entry) | Self::ApiAccess(entry) | Self::WebhookDelivery(entry) => entry.at,
+            Self::Activity(entry)
+            | Self::ApiAccess(entry)
+            | Self::WebhookDelivery(entry)
+            | Self::CampaignReport(entry) => entry.at,
         }
     }
 
@@ -267,7 +277,7 @@ impl Record {
         match self {
             Self::Call(call) => call.source_id.as_ref(),
             Self::Message(message) => message.source_id.as_ref(),
-            Self::Activity(_) | Self::ApiAccess(_) | Self::WebhookDelivery(_) => None,
+            Self::Activity(_) | Self::ApiAccess(_) | Self::WebhookDelivery(_) | Self::CampaignReport(_) => None,
         }
     }
 
@@ -278,6 +288,7 @@ impl Record {
             Class::Activity => Some(Self::Activity(entry)),
             Class::ApiAccess => Some(Self::ApiAccess(entry)),
             Class::WebhookDelivery => Some(Self::WebhookDelivery(entry)),
+            Class::CampaignReport => Some(Self::CampaignReport(entry)),
             _ => None,
         }
     }
@@ -288,7 +299,10 @@ impl Record {
         match self {
             Self::Call(call) => [&call.from, &call.to],
             Self::Message(message) => [&message.from, &message.to],
-            Self::Activity(entry) | Self::ApiAccess(entry) | Self::WebhookDelivery(entry) => [&entry.subject, &NOBODY],
+            Self::Activity(entry)
+            | Self::ApiAccess(entry)
+            | Self::WebhookDelivery(entry)
+            | Self::CampaignReport(entry) => [&entry.subject, &NOBODY],
         }
     }
 }

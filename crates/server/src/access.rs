@@ -3,7 +3,7 @@
 //! The layer finds out who calls, refuses who may not, and writes every request into the account's own logs (spec 1.7)
 //! before the answer leaves. A path that the table lacks is not served.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{MatchedPath, RawPathParams, Request, State},
@@ -15,7 +15,7 @@ use callvault_app::{
     Account,
     account::Role,
     core::{
-        Class, Number,
+        AccountSid, Class, Number, Sid,
         record::{Entry, Record},
     },
 };
@@ -82,6 +82,8 @@ const DATA: &[Role] = &[Owner, Admin, Developer, Compliance];
 const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
 /// Settings that delete.
 const SETTINGS: &[Role] = &[Owner, Compliance];
+/// The second person of a deletion (spec, "Who uses it").
+const APPROVERS: &[Role] = &[Owner, Compliance, Support];
 /// Where events go.
 const KEYS: &[Role] = &[Owner, Admin, Developer];
 /// The account's own logs: they name what was looked at.
@@ -143,15 +145,39 @@ pub static OPERATIONS: &[Operation] = &[
     op(Method::GET, "/records/calls/{sid}", "calls.get", DATA, Reads),
     op(Method::GET, "/records/messages", "messages.list", DATA, Reads),
     op(Method::GET, "/records/messages/{sid}", "messages.get", DATA, Reads),
-    op(Method::GET, "/recordings", "recordings.list", DATA, Reads),
-    op(Method::POST, "/recordings", "recordings.create", DATA, Stores),
-    op(Method::GET, "/recordings/{sid}", "recordings.get", DATA, Reads),
-    op(Method::GET, "/recordings/{sid}/audio", "recordings.audio", DATA, Reads),
+    op(Method::GET, "/records/recordings", "recordings.list", DATA, Reads),
+    op(Method::POST, "/records/recordings", "recordings.create", DATA, Stores),
+    op(Method::GET, "/records/recordings/{sid}", "recordings.get", DATA, Reads),
     op(
-        Method::DELETE,
-        "/recordings/{sid}",
-        "recording.deleted",
-        SETTINGS,
+        Method::GET,
+        "/records/recordings/{sid}/audio",
+        "recordings.audio",
+        DATA,
+        Reads,
+    ),
+    op(Method::GET, "/requests", "requests.list", RULES, Reads),
+    op(Method::POST, "/requests", "request.opened", DATA, Changes),
+    op(Method::GET, "/requests/preview", "requests.preview", DATA, Reads),
+    op(Method::GET, "/requests/{id}", "requests.get", RULES, Reads),
+    op(
+        Method::POST,
+        "/requests/{id}/approve",
+        "request.approved",
+        APPROVERS,
+        Changes,
+    ),
+    op(
+        Method::POST,
+        "/requests/{id}/decline",
+        "request.declined",
+        APPROVERS,
+        Changes,
+    ),
+    op(
+        Method::POST,
+        "/requests/{id}/withdraw",
+        "request.withdrawn",
+        DATA,
         Changes,
     ),
     op(Method::GET, "/exports/contacts.csv", "exports.contacts", DATA, Reads),
@@ -191,6 +217,22 @@ pub static OPERATIONS: &[Operation] = &[
     platform(Method::GET, "/calls/{sid}", "platform.calls.get", Reads),
     platform(Method::POST, "/calls/connect", "platform.calls.connect", Stores),
     platform(Method::POST, "/calls/connect.json", "platform.calls.connect", Stores),
+    platform(
+        Method::GET,
+        "/calls/{sid}/recordings",
+        "platform.recordings.of_call",
+        Reads,
+    ),
+    platform(
+        Method::GET,
+        "/calls/{sid}/recordings.json",
+        "platform.recordings.of_call",
+        Reads,
+    ),
+    platform(Method::GET, "/recordings", "platform.recordings.list", Reads),
+    platform(Method::GET, "/recordings.json", "platform.recordings.list", Reads),
+    platform(Method::GET, "/recordings/{sid}", "platform.recordings.get", Reads),
+    platform(Method::DELETE, "/recordings/{sid}", "request.opened", Changes),
     platform(Method::POST, "/sms/send", "platform.sms.send", Stores),
     platform(Method::POST, "/sms/send.json", "platform.sms.send", Stores),
     platform(Method::POST, "/sms/bulksend", "platform.sms.bulksend", Stores),
@@ -339,7 +381,7 @@ impl Access {
         if self.operation.effect == Changes && status.is_success() {
             classes.push(Class::Activity);
         }
-        note(door, caller, self.operation.name, &classes, &detail).await
+        note(door, &caller.account, self.operation.name, &classes, &detail).await
     }
 }
 
@@ -351,8 +393,43 @@ fn allow(operation: &Operation, caller: &Caller) -> Answer<()> {
     Err(Problem::wrong_role(&roles.join(", ")))
 }
 
+/// A use of something that needs no credentials.
+pub struct Anonymous {
+    /// The account.
+    pub account: AccountSid,
+    /// Its name in the log.
+    pub name: &'static str,
+    /// The public part of the token that gave it out.
+    pub key: String,
+    /// The record that was used.
+    pub place: Sid,
+    /// The answer.
+    pub status: StatusCode,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Logs an access without credentials; durable when this returns.
+///
+/// # Errors
+/// Those of the vault.
+pub async fn note_anonymous(door: &Door, access: Anonymous) -> Answer<()> {
+    let detail = json!({
+        "key": access.key, "role": "link", "status": access.status.as_u16(),
+        "place": { "sid": access.place.to_string() },
+        "took_us": u64::try_from(access.took.as_micros()).unwrap_or(u64::MAX),
+    });
+    note(door, &access.account, access.name, &[Class::ApiAccess], &detail).await
+}
+
 /// Writes entries into the account's logs; they are durable when this returns.
-async fn note(door: &Door, caller: &Caller, name: &str, classes: &[Class], detail: &serde_json::Value) -> Answer<()> {
+async fn note(
+    door: &Door,
+    account: &AccountSid,
+    name: &str,
+    classes: &[Class],
+    detail: &serde_json::Value,
+) -> Answer<()> {
     let now = door.vault.now();
     let mut entries = Vec::with_capacity(classes.len());
     for class in classes {
@@ -365,7 +442,7 @@ async fn note(door: &Door, caller: &Caller, name: &str, classes: &[Class], detai
         };
         entries.extend(Record::of_log(*class, entry));
     }
-    match door.batcher.ingest(caller.account.clone(), entries).await {
+    match door.batcher.ingest(account.clone(), entries).await {
         Ok(_) => Ok(()),
         // The request closed the account: its logs went with it.
         Err(problem) if problem.status == 404 => Ok(()),

@@ -65,6 +65,12 @@ impl Caller {
         self.role.reader()
     }
 
+    /// What tells this person from another: for now the token, which is one person's.
+    #[must_use]
+    pub fn person(&self) -> &str {
+        &self.token_key
+    }
+
     /// Who sends a request for the account in its path.
     ///
     /// A token of another account of this region learns nothing about this account, whatever its region. Credentials

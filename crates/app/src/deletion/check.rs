@@ -1,7 +1,7 @@
 //! Whether a deletion is allowed: asked before a person is asked to confirm it, and again by the deletion itself.
 
 use callvault_core::{
-    AccountSid, Class, Sid, TimeUs,
+    AccountSid, Class, KeyId, Sid, TimeUs,
     hold::{Access, Cause, access, decide_deletion, find_hold},
 };
 use callvault_store::rows::RecordingRow;
@@ -12,6 +12,9 @@ use crate::{
     vault::{Account, Vault},
 };
 
+/// Deletions asked for at once.
+const DELETIONS_ASKED: u32 = 100;
+
 impl Vault {
     /// Whether [`Vault::delete_recordings`] would delete this recording now.
     ///
@@ -21,6 +24,23 @@ impl Vault {
         let account = self.get_account(sid).await?;
         let row = self.get_deletable(&account, recording, cause, self.now()).await;
         row.map(|_| ())
+    }
+
+    /// The log entry that says that this key was destroyed, if it was since this moment.
+    pub(crate) async fn find_deletion_of(&self, sid: &AccountSid, key: KeyId, since: TimeUs) -> Result<Option<u64>> {
+        let key = key.to_string();
+        let mut before = None;
+        loop {
+            let rows = self.catalog.list_destructions(sid, before, DELETIONS_ASKED).await?;
+            let named = rows.iter().find(|row| row.statement.contains(&key));
+            if let Some(row) = named {
+                return Ok(Some(row.leaf));
+            }
+            match rows.last() {
+                Some(last) if last.at >= since => before = Some(last.leaf),
+                _ => return Ok(None),
+            }
+        }
     }
 
     /// Whether [`Vault::close_account`] would close this account now.

@@ -6,7 +6,8 @@
 
 use callvault_core::{
     Class, Number, TimeUs,
-    record::{Call, Message, Record},
+    campaign::Report,
+    record::{Call, Entry, Message, Record},
 };
 
 use super::moment::{Moments, push_hex, push_int};
@@ -16,12 +17,29 @@ const CALL_HEADER: &str = "sid,at,source_id,direction,from,to,exophone,status,an
 const MESSAGE_HEADER: &str = "sid,at,source_id,direction,from,to,status,status_code,sent_at,units,price_micros,body,\
                               dlt_entity_id,dlt_template_id,extra";
 
+const REPORT_HEADER: &str = "sid,at,campaign,number,name,status,attempts,call_sids,started_at,ended_at,talk_s,caller_id,\
+                             custom_field";
+
+/// Columns of a report that come from its detail.
+const REPORT_DETAILS: usize = 9;
+
 /// The header line of an export of this class.
 pub(crate) const fn header_line(class: Class) -> &'static str {
     match class {
         Class::Message => MESSAGE_HEADER,
+        Class::CampaignReport => REPORT_HEADER,
         _ => CALL_HEADER,
     }
+}
+
+/// Records of a campaign's report as one file.
+pub(crate) fn report_csv(records: &[Record]) -> Vec<u8> {
+    let mut out = format!("{REPORT_HEADER}\r\n").into_bytes();
+    let mut rows = Rows::default();
+    for record in records {
+        rows.push(&mut out, record);
+    }
+    out
 }
 
 /// A field of an export as it was before it was protected.
@@ -61,6 +79,7 @@ impl Rows {
         match record {
             Record::Call(call) => self.push_call(out, call),
             Record::Message(message) => self.push_message(out, message),
+            Record::CampaignReport(entry) => self.push_report(out, entry),
             Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) => return,
         }
         out.extend_from_slice(b"\r\n");
@@ -100,6 +119,29 @@ impl Rows {
         text(out, message.dlt_entity_id.as_deref());
         text(out, message.dlt_template_id.as_deref());
         text(out, message.extra.as_deref());
+    }
+
+    /// A report whose detail is not as it should be has its number and campaign alone.
+    fn push_report(&mut self, out: &mut Vec<u8>, entry: &Entry) {
+        push_hex(out, &entry.sid.0);
+        self.moment(out, Some(entry.at));
+        text(out, Some(&entry.name));
+        number(out, &entry.subject);
+        let detail = entry.detail.as_deref().unwrap_or_default();
+        let Ok(report) = serde_json::from_str::<Report>(detail) else {
+            out.extend_from_slice(&[b','; REPORT_DETAILS]);
+            return;
+        };
+        let calls: Vec<String> = report.call_sids.iter().map(ToString::to_string).collect();
+        text(out, report.name.as_deref());
+        word(out, report.status.as_str());
+        int(out, i64::try_from(calls.len()).ok());
+        word(out, &calls.join(" "));
+        self.moment(out, report.started_at);
+        self.moment(out, report.ended_at);
+        int(out, Some(report.talk_s.into()));
+        number(out, &report.caller_id);
+        text(out, report.custom_field.as_deref());
     }
 
     fn moment(&mut self, out: &mut Vec<u8>, at: Option<TimeUs>) {

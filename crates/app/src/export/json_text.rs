@@ -18,7 +18,9 @@ impl Objects {
         match record {
             Record::Call(call) => self.push_call(out, call),
             Record::Message(message) => self.push_message(out, message),
-            Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) => return,
+            Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) | Record::CampaignReport(_) => {
+                return;
+            }
         }
         out.push(b'}');
     }

@@ -8,7 +8,7 @@ use callvault_seal::digest::sha256;
 use callvault_store::rows::PartitionRow;
 
 use super::{
-    Export, Request, Snapshot,
+    Export, Format, Request, Snapshot,
     walk::{Visit, Walk},
 };
 use crate::{
@@ -211,8 +211,17 @@ pub(super) fn span(request: &Request, at: TimeUs) -> (TimeUs, TimeUs) {
 }
 
 fn check(request: &Request) -> Result<()> {
-    if !matches!(request.class, Class::Call | Class::Message) {
-        return Err(VaultError::invalid("class", "expected call or message"));
+    match (request.class, request.format) {
+        (Class::Call | Class::Message, _) | (Class::CampaignReport, Format::Csv) => {}
+        (Class::CampaignReport, _) => {
+            return Err(VaultError::invalid("format", "campaign reports are exported as csv"));
+        }
+        _ => {
+            return Err(VaultError::invalid(
+                "class",
+                "expected call, message or campaign_report",
+            ));
+        }
     }
     check_span(request.from, request.to)
 }

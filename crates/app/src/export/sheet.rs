@@ -177,7 +177,7 @@ impl Columns {
         match record {
             Record::Call(call) => self.push_call(call),
             Record::Message(message) => self.push_message(message),
-            Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) => {}
+            Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) | Record::CampaignReport(_) => {}
         }
     }
 

@@ -69,7 +69,10 @@ pub(crate) fn build_record<S: SidMaker>(
             check_call(call, &CALL_FIELDS)?;
         }
         Record::Message(message) => message.sid = sid,
-        Record::Activity(entry) | Record::ApiAccess(entry) | Record::WebhookDelivery(entry) => entry.sid = sid,
+        Record::Activity(entry)
+        | Record::ApiAccess(entry)
+        | Record::WebhookDelivery(entry)
+        | Record::CampaignReport(entry) => entry.sid = sid,
     }
     Ok(record)
 }

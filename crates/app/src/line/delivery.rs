@@ -119,7 +119,7 @@ impl Line {
         Ok(())
     }
 
-    async fn post_later(&self, account: &Account, id: String, event: &str, letter: Letter) -> Result<()> {
+    pub(super) async fn post_later(&self, account: &Account, id: String, event: &str, letter: Letter) -> Result<()> {
         let kind = lane_of(&account.sid, &letter.url);
         let delivery = Delivery {
             letter,

@@ -7,6 +7,7 @@ mod carrier;
 mod courier;
 mod delivery;
 mod orders;
+mod request;
 mod webhook;
 
 use std::{
@@ -38,6 +39,7 @@ use crate::{
 pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
 pub use courier::{Courier, Letter, Payload, PostError};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
+pub use request::{Person, RequestView, Step};
 pub use webhook::{EVENTS, Endpoint, MAX_ENDPOINTS};
 
 use delivery::Delivery;
@@ -53,6 +55,7 @@ const LANES: u8 = 16;
 const LANE_WIDTH: usize = 8;
 const CALL: &str = "call";
 const MESSAGE: &str = "message";
+const REQUEST: &str = "request";
 
 /// The kinds of the lanes' jobs.
 static LANE_KINDS: [&str; LANES as usize] = [
@@ -284,6 +287,7 @@ impl Line {
         match job.kind.as_str() {
             CALL => self.run_call(&account, job).await,
             MESSAGE => self.run_message(&account, job).await,
+            REQUEST => self.run_request(&account, job).await,
             _ => {
                 let delivery: Delivery = open(&account, &job.id, &job.body)?;
                 job = self.deliver(&account, delivery, job).await?;
@@ -364,7 +368,7 @@ impl Line {
 /// Kinds that are not at their limit.
 fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
     let free = |kind: &&'static str, limit: usize| busy.get(kind).is_none_or(|count| *count < limit);
-    [CALL, MESSAGE]
+    [CALL, MESSAGE, REQUEST]
         .into_iter()
         .filter(|kind| free(kind, ORDERS_AT_ONCE))
         .chain(LANE_KINDS.into_iter().filter(|kind| free(kind, LANE_WIDTH)))

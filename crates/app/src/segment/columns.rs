@@ -185,7 +185,10 @@ pub(super) fn columns_of(records: &[Record]) -> Vec<Column> {
         match record {
             Record::Call(call) => table.call(call),
             Record::Message(message) => table.message(message),
-            Record::Activity(entry) | Record::ApiAccess(entry) | Record::WebhookDelivery(entry) => table.entry(entry),
+            Record::Activity(entry)
+            | Record::ApiAccess(entry)
+            | Record::WebhookDelivery(entry)
+            | Record::CampaignReport(entry) => table.entry(entry),
         }
     }
     table.finish()

@@ -92,7 +92,8 @@ pub(super) const fn class_code(class: Class) -> Option<u8> {
         Class::Activity => Some(3),
         Class::ApiAccess => Some(4),
         Class::WebhookDelivery => Some(5),
-        Class::Recording | Class::CampaignReport | Class::Contact => None,
+        Class::CampaignReport => Some(6),
+        Class::Recording | Class::Contact => None,
     }
 }
 
@@ -104,6 +105,7 @@ pub(super) const fn class_from(code: u8) -> Option<Class> {
         3 => Some(Class::Activity),
         4 => Some(Class::ApiAccess),
         5 => Some(Class::WebhookDelivery),
+        6 => Some(Class::CampaignReport),
         _ => None,
     }
 }

@@ -285,7 +285,7 @@ pub(super) fn push_records(
                 }));
             }
         }
-        Class::Activity | Class::ApiAccess | Class::WebhookDelivery => {
+        Class::Activity | Class::ApiAccess | Class::WebhookDelivery | Class::CampaignReport => {
             for row in 0..batch.rows {
                 let at = TimeUs(at.get(row).ok_or(MISSING)?);
                 if !keep(at) {

@@ -7,11 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod campaigns;
 mod changes;
 mod deletion;
 mod model;
 mod planning;
 mod proofs;
 mod purging;
+mod requests;
 mod retention;
 mod vault;

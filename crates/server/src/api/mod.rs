@@ -13,6 +13,7 @@ pub mod params;
 pub mod platform;
 pub mod recordings;
 pub mod records;
+pub mod requests;
 pub mod retention;
 pub mod status;
 pub mod suppressions;
@@ -54,7 +55,9 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         records::create::create, records::bulk::bulk,
         calls::list::list, calls::get::get, messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
-        recordings::delete::delete,
+        recordings::presigned::presigned,
+        requests::create::create, requests::list::list, requests::get::get, requests::preview::preview,
+        requests::answer::approve, requests::answer::decline, requests::answer::withdraw,
         exports::contacts::contacts, exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
@@ -64,6 +67,8 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         webhooks::create::create, webhooks::list::list, webhooks::delete::delete, webhooks::replay::replay,
         log::checkpoint::checkpoint, log::tile::tile, log::key::key,
         platform::connect::connect, platform::call::get, platform::calls::list,
+        platform::recordings::list, platform::recordings::of_call, platform::recordings::get,
+        platform::recordings::delete,
         platform::sms::send, platform::sms::bulk_send, platform::sms::get,
         platform::contacts::create, platform::contacts::update_many, platform::contacts::list, platform::contacts::get,
         platform::contacts::update, platform::contacts::delete, platform::upload::upload, platform::upload::status,
@@ -149,9 +154,14 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/records/calls/{sid}", get(calls::get::get))
         .route("/records/messages", get(messages::list::list))
         .route("/records/messages/{sid}", get(messages::get::get))
-        .route("/recordings", get(recordings::list::list))
-        .route("/recordings/{sid}", get(recordings::get::get))
-        .route("/recordings/{sid}", delete(recordings::delete::delete))
+        .route("/records/recordings", get(recordings::list::list))
+        .route("/records/recordings/{sid}", get(recordings::get::get))
+        .route("/requests", get(requests::list::list).post(requests::create::create))
+        .route("/requests/preview", get(requests::preview::preview))
+        .route("/requests/{id}", get(requests::get::get))
+        .route("/requests/{id}/approve", post(requests::answer::approve))
+        .route("/requests/{id}/decline", post(requests::answer::decline))
+        .route("/requests/{id}/withdraw", post(requests::answer::withdraw))
         .route("/retention", get(retention::get::get).put(retention::put::put))
         .route("/retention/preview", get(retention::preview::preview))
         .route("/forecast", get(forecast::get::get))
@@ -180,12 +190,12 @@ pub fn router(door: Arc<Door>) -> Router {
             post(records::bulk::bulk).layer(DefaultBodyLimit::disable()),
         )
         .route(
-            "/recordings",
+            "/records/recordings",
             post(recordings::create::create)
                 .layer(DefaultBodyLimit::max(MAX_AUDIO_BYTES))
                 .layer(middleware::from_fn(layers::limit_audio)),
         )
-        .route("/recordings/{sid}/audio", get(recordings::audio::audio))
+        .route("/records/recordings/{sid}/audio", get(recordings::audio::audio))
         .route("/exports/contacts.csv", get(exports::contacts::contacts))
         .route("/exports/manifest", get(exports::manifest::manifest))
         .route("/exports/recordings.tar", get(exports::recordings::recordings))
@@ -196,6 +206,7 @@ pub fn router(door: Arc<Door>) -> Router {
     let second = second.route_layer(guard.clone());
     let guarded = account.merge(streams).route_layer(guard);
     let public = Router::new()
+        .route("/presigned/{account}/{sid}", get(recordings::presigned::presigned))
         .route("/log/checkpoint", get(log::checkpoint::checkpoint))
         .route("/log/tile/{*path}", get(log::tile::tile))
         .route("/log/key", get(log::key::key))

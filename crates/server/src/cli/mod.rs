@@ -14,6 +14,7 @@ mod keys;
 mod output;
 mod proof;
 mod recordings;
+mod requests;
 mod running;
 mod safety;
 
@@ -85,6 +86,9 @@ enum Command {
     /// Delete for good: recordings, records put in by mistake, or an account.
     #[command(subcommand)]
     Delete(deletion::Delete),
+    /// List and answer requests for the deletion of single recordings.
+    #[command(subcommand)]
+    Requests(requests::Requests),
     /// List an account's deletions.
     Deletions(proof::Deletions),
     /// Write a deletion's certificate.
@@ -273,6 +277,7 @@ async fn dispatch(cli: Cli) -> Done {
         Command::Forecast(command) => command.run(&site, &out).await,
         Command::Holds(command) => command.run(&site, &out).await,
         Command::Delete(command) => command.run(&site, &out).await,
+        Command::Requests(command) => command.run(&site, &out).await,
         Command::Deletions(command) => command.run(&site, &out).await,
         Command::Certificate(command) => command.run(&site, &out).await,
         Command::Backup(command) => command.run(&site, &out).await,

@@ -80,7 +80,7 @@ fn correlation(one: &[f64], two: &[f64]) -> f64 {
 impl World {
     async fn store(&self, n: i64, audio: &[u8], kind: &str) -> String {
         let call = self.call(n).await;
-        let place = format!("/v1/accounts/acme/recordings?call_sid={call}&consent=contract&consent_version=7");
+        let place = format!("/v1/accounts/acme/records/recordings?call_sid={call}&consent=contract&consent_version=7");
         let request = self.client.post(self.url(&place)).header("content-type", kind);
         let request = request.basic_auth(&self.acme.token_key, Some(&self.acme.secret));
         let answer = request.body(audio.to_vec()).send().await.expect("an answer");
@@ -90,7 +90,7 @@ impl World {
     }
 
     async fn audio(&self, sid: &str, query: &str) -> (StatusCode, header::HeaderMap, Vec<u8>) {
-        let place = self.url(&format!("/v1/accounts/acme/recordings/{sid}/audio{query}"));
+        let place = self.url(&format!("/v1/accounts/acme/records/recordings/{sid}/audio{query}"));
         let request = self
             .client
             .get(place)

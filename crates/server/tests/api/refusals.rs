@@ -37,7 +37,7 @@ async fn a_recording_agrees_with_its_call() {
     let sid = world.call(30).await;
     let began = now().plus_seconds(-60 * 30);
     let store = |query: String| {
-        let path = format!("recordings?call_sid={sid}&consent=announced{query}");
+        let path = format!("records/recordings?call_sid={sid}&consent=announced{query}");
         let world = &world;
         async move { world.post_text(&path, "audio/wav", tones(1, 1)).await }
     };
@@ -54,13 +54,13 @@ async fn a_recording_agrees_with_its_call() {
             "{query} {answer}"
         );
     }
-    let (_, none) = world.get("/v1/accounts/acme/recordings").await;
+    let (_, none) = world.get("/v1/accounts/acme/records/recordings").await;
     assert_eq!(none["recordings"].as_array().map(Vec::len), Some(0), "{none}");
     // What agrees is stored, in any spelling; so is a recording that begins during its call.
     let (status, answer) = store(format!("&at={}&from=9900011111", began.plus_seconds(20))).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     // Of a call that the vault does not know, everything is needed.
-    let unknown = "recordings?consent=announced&at=2026-11-23T10:00:00Z&from=9900011111";
+    let unknown = "records/recordings?consent=announced&at=2026-11-23T10:00:00Z&from=9900011111";
     let (_, answer) = world.post_text(unknown, "audio/wav", tones(1, 1)).await;
     assert_eq!(answer["field"], "to", "{answer}");
     world.serving.close().await;
@@ -332,7 +332,8 @@ async fn peers_that_stall_are_let_go() {
         )
     };
     let bulk = call(now(), 1).to_string() + "\n{";
-    let recording = "recordings?consent=announced&at=2026-11-23T11:00:00Z&from=%2B919900011111&to=%2B919900000001";
+    let recording =
+        "records/recordings?consent=announced&at=2026-11-23T11:00:00Z&from=%2B919900011111&to=%2B919900000001";
     let cases = [
         ("GET /health HTTP/1.1\r\nhost:".to_owned(), ""),
         (post("records", "application/json", 9, "["), "body-cut"),

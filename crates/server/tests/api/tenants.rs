@@ -34,7 +34,7 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
             &format!("/exports/calls/{}.vcon.json", names["call"]),
         )
         .replace("/exports/{file}", "/exports/calls.csv");
-    let record = if path.starts_with("/recordings/") {
+    let record = if path.contains("recordings/{sid}") {
         "recording"
     } else {
         "call"
@@ -50,11 +50,13 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
     let body = match path {
         "/retention" => Some(json!({"recording_days": 80})),
         "/holds" => Some(json!({"number": "+919900011111", "matter": "m", "reason": "r", "review_at": "2027-06-01"})),
+        "/requests" => Some(json!({"kind": "delete_recording", "recording": "0".repeat(32), "reason": "r"})),
         "/webhooks" => Some(json!({"url": "https://example.com/hook"})),
         _ => None,
     };
     let query = match path {
         "/retention/preview" => "?recording_days=30",
+        "/requests/preview" => "?recording=00000000000000000000000000000000",
         "/exports/manifest" => "?class=call&format=csv",
         "/webhooks/{id}/replay" => "?since=2026-11-01",
         _ => "",

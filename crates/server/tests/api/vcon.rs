@@ -94,7 +94,7 @@ async fn vcons_are_what_the_drafts_ask_for() {
 async fn more_audio_than_can_be_signed_is_refused_with_the_way_out() {
     let world = world().await;
     let call = world.call(10).await;
-    let place = format!("/v1/accounts/acme/recordings?call_sid={call}&consent=contract&consent_version=7");
+    let place = format!("/v1/accounts/acme/records/recordings?call_sid={call}&consent=contract&consent_version=7");
     let request = world.client.post(world.url(&place)).header("content-type", "audio/wav");
     let request = request.basic_auth(&world.acme.token_key, Some(&world.acme.secret));
     let answer = request.body(tones(3, 530)).send().await.expect("an answer");

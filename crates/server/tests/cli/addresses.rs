@@ -24,7 +24,7 @@ fn check(place: &Place) {
         &token,
     );
     assert_eq!(page["calls"].as_array().map(Vec::len), Some(10), "{page}");
-    let found = client.get(&format!("/v1/accounts/acme/recordings/{recording}"), &token);
+    let found = client.get(&format!("/v1/accounts/acme/records/recordings/{recording}"), &token);
     assert_eq!(found["call_sid"], calls[1].as_str(), "{found}");
     assert_eq!(running.stop().code, 0);
     place.json(&["delete", "recording", "acme", &recording, "--confirm", &recording]);

@@ -419,7 +419,11 @@ pub(super) async fn delete_documents(
             match kind {
                 DocumentKind::List => delete_lists(conn, account, portion).await?,
                 DocumentKind::Contact => delete_memberships(conn, account, portion).await?,
-                DocumentKind::Upload | DocumentKind::Campaign | DocumentKind::Request => {}
+                DocumentKind::Upload
+                | DocumentKind::Campaign
+                | DocumentKind::CampaignPage
+                | DocumentKind::Exophone
+                | DocumentKind::Request => {}
             }
         }
         if gone != ids.len() {

@@ -60,7 +60,7 @@ pub struct ManifestBody {
     get, path = "/v1/accounts/{account}/exports/manifest", tag = "exports", operation_id = "get_export_manifest",
     params(
         ("account" = String, Path, description = "Account SID"),
-        ("class" = String, Query, description = "`call` or `message`"),
+        ("class" = String, Query, description = "`call`, `message` or `campaign_report`"),
         ("format" = Option<String>, Query, description = "`csv` (if absent), `ndjson`, `json` or `parquet`"),
         ("from" = Option<String>, Query, description = "At or after, RFC 3339"),
         ("to" = Option<String>, Query, description = "Before, RFC 3339; the moment of the request if absent"),
@@ -81,11 +81,12 @@ pub async fn manifest(
     headers: HeaderMap,
     mut params: Params,
 ) -> Answer<Json<ManifestBody>> {
-    let class: Option<Class> = params.take_as("class", "call or message")?;
+    let class: Option<Class> = params.take_as("class", "call, message or campaign_report")?;
     let (class, name) = match class {
         Some(Class::Call) => (Class::Call, "calls"),
         Some(Class::Message) => (Class::Message, "messages"),
-        _ => return Err(Problem::invalid("class", "Expected call or message.")),
+        Some(Class::CampaignReport) => (Class::CampaignReport, "campaign_reports"),
+        _ => return Err(Problem::invalid("class", "Expected call, message or campaign_report.")),
     };
     let format = params.take_as("format", "csv, ndjson, json or parquet")?;
     let format = format.unwrap_or(Format::Csv);

@@ -35,7 +35,7 @@ use crate::{
     get, path = "/v1/accounts/{account}/exports/{file}", tag = "exports", operation_id = "export_records",
     params(
         ("account" = String, Path, description = "Account SID"),
-        ("file" = String, Path, description = "`calls` or `messages`, with `.csv`, `.ndjson`, `.json` or `.parquet`"),
+        ("file" = String, Path, description = "`calls` or `messages`, with `.csv`, `.ndjson`, `.json` or `.parquet`; `campaign_reports.csv`"),
         ("from" = Option<String>, Query, description = "At or after, RFC 3339; from the first record if absent"),
         ("to" = Option<String>, Query, description = "Before, RFC 3339; the moment of the request if absent"),
         ("snapshot" = Option<String>, Query, description = "This state and no other: the ETag of an earlier answer, or a manifest's"),
@@ -96,9 +96,11 @@ fn read_name(file: &str) -> Answer<(Class, Format)> {
         let class = match name {
             "calls" => Class::Call,
             "messages" => Class::Message,
+            "campaign_reports" => Class::CampaignReport,
             _ => return None,
         };
-        Some((class, format.parse().ok()?))
+        let format = format.parse().ok()?;
+        Some((class, format)).filter(|_| class != Class::CampaignReport || format == Format::Csv)
     };
     read().ok_or_else(|| Problem::not_found("export"))
 }

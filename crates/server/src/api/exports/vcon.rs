@@ -80,5 +80,5 @@ pub async fn vcon(
 fn recordings_url(door: &Door, caller: &Caller) -> Answer<String> {
     let url = door.doors.get(door.vault.region()).ok_or_else(Problem::internal)?;
     let base = url.as_str().trim_end_matches('/');
-    Ok(format!("{base}/v1/accounts/{}/recordings", caller.account))
+    Ok(format!("{base}/v1/accounts/{}/records/recordings", caller.account))
 }

@@ -10,11 +10,11 @@ use axum::{
 use callvault_app::{
     Account,
     core::{Sid, TimeUs, record::Call},
-    store::rows::RecordingQuery,
 };
 
 use super::{
     form::Fields,
+    recordings::{AudioUrls, read_validity},
     reply::{Fault, Node, Platform},
 };
 use crate::{door::Door, problem::Problem};
@@ -47,19 +47,14 @@ pub async fn get(
     let done = async {
         let fields = Fields::parse(query.unwrap_or_default().as_bytes());
         let details = fields.flag("details")?;
-        fields.number("RecordingUrlValidity", 5..=60)?;
+        let validity = read_validity(&fields)?;
         let sid = read_sid(&place.1, "call")?;
         let account = door.vault.get_account(&platform.caller.account).await?;
         let reader = platform.caller.reader();
         let call = door.line.get_call(&account, sid, reader).await?;
-        let query = RecordingQuery {
-            call_sid: Some(sid),
-            limit: 1,
-            ..RecordingQuery::default()
-        };
-        let (recordings, _) = door.vault.list_recordings(&account.sid, query, reader).await?;
-        let recording = recordings.first().map(|view| view.sid);
-        let mut node = call_node(&door, &account, &call, recording);
+        let recordings = door.vault.find_recordings_of(&account, &[sid], reader).await?;
+        let audio = AudioUrls::new(&door, &account, &platform.caller, validity);
+        let mut node = call_node(&door, &account, &call, &audio, recordings.get(&sid).copied());
         if details && let Node::Map(members) = &mut node {
             members.push(("Details", details_node(&call)));
         }
@@ -82,15 +77,17 @@ fn price_text(micros: i64) -> String {
 }
 
 /// The call object. Members in the platform's order; what is not known yet is null.
-pub(super) fn call_node(door: &Door, account: &Account, call: &Call, recording: Option<Sid>) -> Node {
+pub(super) fn call_node(
+    door: &Door,
+    account: &Account,
+    call: &Call,
+    audio: &AudioUrls<'_>,
+    recording: Option<Sid>,
+) -> Node {
     let time = |at: Option<TimeUs>| Node::text(at.map(|at| door.line.local_time(account, at)));
     let over = call.ended_at.is_some() || call.status.is_over();
     let sid = account.sid.as_str();
-    let recording = recording.map(|recording| {
-        let base = door.base_url();
-        format!("{base}/v1/accounts/{sid}/recordings/{recording}/audio")
-    });
-    Node::Map(vec![
+    let mut members = vec![
         ("Sid", Node::Text(call.sid.to_string())),
         ("ParentCallSid", Node::Nothing),
         ("DateCreated", time(Some(call.at))),
@@ -109,8 +106,9 @@ pub(super) fn call_node(door: &Door, account: &Account, call: &Call, recording: 
         ("ForwardedFrom", Node::Nothing),
         ("CallerName", Node::text(call.caller_name.as_deref())),
         ("Uri", Node::Text(format!("/v1/Accounts/{sid}/Calls.json/{}", call.sid))),
-        ("RecordingUrl", Node::text(recording)),
-    ])
+    ];
+    members.extend(audio.members(recording));
+    Node::Map(members)
 }
 
 pub(super) fn details_node(call: &Call) -> Node {

@@ -1,6 +1,9 @@
 //! `GET /v1/Accounts/{sid}/Calls[.json]`: finished calls, filtered, sorted, page by page.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use axum::{
     extract::{RawQuery, State},
@@ -20,6 +23,7 @@ use callvault_app::{
 use super::{
     call::{call_node, details_node},
     form::{Fields, MAX_LIST, read_party},
+    recordings::{AudioUrls, read_validity},
     reply::{Fault, Node, Platform},
 };
 use crate::{
@@ -32,7 +36,7 @@ const WINDOW_DAYS: i64 = 31;
 /// Most numbers of one filter.
 const MAX_NUMBERS: usize = 5;
 /// Calls that are counted for `Total` at most.
-const MAX_TOTAL: usize = 10_000;
+pub(super) const MAX_TOTAL: usize = 10_000;
 
 /// List calls as the platform does
 ///
@@ -74,7 +78,12 @@ pub async fn list(State(door): State<Arc<Door>>, platform: Platform, RawQuery(qu
         let asked = Asked::read(&fields, &account, door.vault.now())?;
         let page = asked.list(&door, &platform, &account).await?;
         let total = asked.count(&door, &platform, &account).await?;
-        Ok((StatusCode::OK, asked.answer(&door, &account, page, total, &text)))
+        let sids: Vec<Sid> = page.records.iter().map(Record::sid).collect();
+        let reader = platform.caller.reader();
+        let recordings = door.vault.find_recordings_of(&account, &sids, reader).await?;
+        let audio = AudioUrls::new(&door, &account, &platform.caller, asked.validity);
+        let calls = asked.call_nodes(&door, &account, &page, &audio, &recordings);
+        Ok((StatusCode::OK, asked.answer(&account, &page, calls, total, &text)))
     };
     platform.finish(done.await)
 }
@@ -96,18 +105,19 @@ struct Asked {
     before: Option<Cursor>,
     after: Option<Cursor>,
     details: bool,
+    validity: Option<u32>,
 }
 
 /// Both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Bounds {
-    least: Option<i64>,
-    most: Option<i64>,
+pub(super) struct Bounds {
+    pub(super) least: Option<i64>,
+    pub(super) most: Option<i64>,
 }
 
 impl Bounds {
     /// `gte:10;lte:45`, `eq:30`; each value read by `read`.
-    fn parse(name: &str, text: &str, read: impl Fn(&str) -> Option<i64>) -> Result<Self, Fault> {
+    pub(super) fn parse(name: &str, text: &str, read: impl Fn(&str) -> Option<i64>) -> Result<Self, Fault> {
         let bad = || Fault::bad(name, "Expected gte:VALUE;lte:VALUE or eq:VALUE.");
         let mut bounds = Self::default();
         for part in text.split(';').filter(|part| !part.is_empty()) {
@@ -170,7 +180,6 @@ impl Asked {
             sid.map_err(|_| Fault::bad("Sid", "Expected SIDs of 32 hexadecimal digits."))
         })?;
         let (from, to) = read_window(fields, account, now)?;
-        fields.number("RecordingUrlValidity", 5..=60)?;
         let cursor = |name: &'static str| {
             let read = |text| parse_cursor(text).map_err(|_| Fault::bad(name, "Take it from the answer's page URIs."));
             fields.find(name).map(read).transpose()
@@ -203,6 +212,7 @@ impl Asked {
             before: cursor("Before")?,
             after: cursor("After")?,
             details: fields.flag("details")?,
+            validity: read_validity(fields)?,
         };
         match (&asked.before, &asked.after) {
             (Some(_), Some(_)) => Err(Fault::bad("Before", "Send Before or After, not both.")),
@@ -283,12 +293,36 @@ impl Asked {
         }
     }
 
-    fn answer(&self, door: &Door, account: &Account, page: Page, total: usize, query: &str) -> Node {
+    fn call_nodes(
+        &self,
+        door: &Door,
+        account: &Account,
+        page: &Page,
+        audio: &AudioUrls<'_>,
+        recordings: &HashMap<Sid, Sid>,
+    ) -> Vec<Node> {
+        let calls = page.records.iter().filter_map(|record| match record {
+            Record::Call(call) => Some(call),
+            _ => None,
+        });
+        let node = |call: &Call| {
+            let mut node = call_node(door, account, call, audio, recordings.get(&call.sid).copied());
+            if self.details
+                && let Node::Map(members) = &mut node
+            {
+                members.push(("Details", details_node(call)));
+            }
+            node
+        };
+        calls.map(node).collect()
+    }
+
+    fn answer(&self, account: &Account, page: &Page, calls: Vec<Node>, total: usize, query: &str) -> Node {
         let place = |record: &Record| Cursor {
             at: record.at(),
             sid: record.sid(),
         };
-        let uri = |cursor: Option<(&str, Cursor)>| page_uri(account, query, cursor);
+        let uri = |cursor: Option<(&str, Cursor)>| page_uri(account, "Calls", query, cursor);
         let (first, last) = (page.records.first().map(place), page.records.last().map(place));
         let more_behind = if self.before.is_some() {
             true
@@ -300,22 +334,6 @@ impl Asked {
         } else {
             self.after.is_some()
         };
-        let calls = page
-            .records
-            .iter()
-            .filter_map(|record| match record {
-                Record::Call(call) => {
-                    let mut node = call_node(door, account, call, None);
-                    if self.details
-                        && let Node::Map(members) = &mut node
-                    {
-                        members.push(("Details", details_node(call)));
-                    }
-                    Some(node)
-                }
-                _ => None,
-            })
-            .collect();
         let metadata = Node::Map(vec![
             ("Total", Node::Number(i64::try_from(total).unwrap_or(i64::MAX))),
             (
@@ -337,7 +355,7 @@ impl Asked {
 }
 
 /// The same request, from another place on.
-fn page_uri(account: &Account, query: &str, cursor: Option<(&str, Cursor)>) -> String {
+pub(super) fn page_uri(account: &Account, resource: &str, query: &str, cursor: Option<(&str, Cursor)>) -> String {
     let kept = url::form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| !name.eq_ignore_ascii_case("before") && !name.eq_ignore_ascii_case("after"));
     let mut text = url::form_urlencoded::Serializer::new(String::new());
@@ -347,11 +365,11 @@ fn page_uri(account: &Account, query: &str, cursor: Option<(&str, Cursor)>) -> S
     }
     let text = text.finish();
     let mark = if text.is_empty() { "" } else { "?" };
-    format!("/v1/Accounts/{}/Calls.json{mark}{text}", account.sid)
+    format!("/v1/Accounts/{}/{resource}.json{mark}{text}", account.sid)
 }
 
 /// `YYYY-MM-DD HH:MM:SS` in the account's local time.
-fn read_local(text: &str, account: &Account) -> Option<i64> {
+pub(super) fn read_local(text: &str, account: &Account) -> Option<i64> {
     let utc = TimeUs::parse(&format!("{}Z", text.trim().replacen([' ', '+'], "T", 1))).ok()?;
     Some(utc.0 - account.utc_offset_s() * SECOND_US)
 }

@@ -11,6 +11,7 @@ use callvault_app::{
 use super::{
     call::call_node,
     form::{Fields, FormBody, read_party},
+    recordings::AudioUrls,
     reply::{Fault, Node, Platform},
 };
 use crate::door::Door;
@@ -40,10 +41,9 @@ pub async fn connect(State(door): State<Arc<Door>>, platform: Platform, FormBody
         let account = door.vault.get_account(&platform.caller.account).await?;
         let order = read_order(&door, &account, &fields?)?;
         let call = door.line.order_call(&account, order).await?;
-        Ok((
-            StatusCode::OK,
-            Node::of("Call", call_node(&door, &account, &call, None)),
-        ))
+        let audio = AudioUrls::new(&door, &account, &platform.caller, None);
+        let node = call_node(&door, &account, &call, &audio, None);
+        Ok((StatusCode::OK, Node::of("Call", node)))
     };
     platform.finish(done.await)
 }

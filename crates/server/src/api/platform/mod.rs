@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod form;
 pub mod limits;
 pub mod lists;
+pub mod recordings;
 pub mod reply;
 pub mod sms;
 pub mod upload;
@@ -32,11 +33,14 @@ pub fn router() -> Router<Arc<Door>> {
         .route("/calls/{sid}", get(call::get))
         // As the platform writes it in `Uri`.
         .route("/calls.json/{sid}", get(call::get))
+        .route("/recordings/{sid}", get(recordings::get).delete(recordings::delete))
         .route("/sms/messages/{sid}", get(sms::get));
     for ending in ["", ".json"] {
         router = router
             .route(&format!("/calls{ending}"), get(calls::list))
             .route(&format!("/calls/connect{ending}"), post(connect::connect))
+            .route(&format!("/calls/{{sid}}/recordings{ending}"), get(recordings::of_call))
+            .route(&format!("/recordings{ending}"), get(recordings::list))
             .route(&format!("/sms/send{ending}"), post(sms::send))
             .route(&format!("/sms/bulksend{ending}"), post(sms::bulk_send));
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/recordings/{sid}/audio`.
+//! `GET /v1/accounts/{account}/records/recordings/{sid}/audio`.
 
 use std::{ops::Range, sync::Arc};
 
@@ -11,7 +11,7 @@ use axum::{
 use callvault_app::{
     VaultError,
     conversion::{Conversion, decide_conversion, parse_format},
-    core::record::AudioFormat,
+    core::{AccountSid, Reader, Sid, record::AudioFormat},
     recording::RecordingView,
 };
 use futures::StreamExt as _;
@@ -30,7 +30,7 @@ use crate::{
 /// As it came in, whole or one range of it (RFC 9110, 14); or in the format that is asked for. What is converted is
 /// answered whole, an MP3 without saying its length before.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/recordings/{sid}/audio", tag = "recordings", operation_id = "get_audio",
+    get, path = "/v1/accounts/{account}/records/recordings/{sid}/audio", tag = "recordings", operation_id = "get_audio",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("sid" = String, Path, description = "SID of the recording"),
@@ -54,8 +54,7 @@ pub async fn audio(
     headers: HeaderMap,
     mut params: Params,
 ) -> Answer<Response> {
-    let (_, sid) = place;
-    let sid = parse_sid(&sid, "recording")?;
+    let sid = parse_sid(&place.1, "recording")?;
     let format = params.take("format");
     let format = format.map(|text| parse_format(&text)).transpose()?.flatten();
     params.finish()?;
@@ -64,6 +63,18 @@ pub async fn audio(
     if let Some(conversion) = conversion.map_err(VaultError::from)?.flatten() {
         return convert(&door, &caller, &view, conversion).await;
     }
+    answer_audio(&door, &caller.account, sid, caller.reader(), &headers).await
+}
+
+/// A recording's audio as it came in, or the range of it that the headers ask for.
+pub(super) async fn answer_audio(
+    door: &Door,
+    account: &AccountSid,
+    sid: Sid,
+    reader: Reader,
+    headers: &HeaderMap,
+) -> Answer<Response> {
+    let view = door.vault.get_recording(account, sid, reader).await?;
     // Audio has no validator, so that none that is sent can match: the whole answers (RFC 9110, 13.1.5).
     let ranged = !headers.contains_key(header::IF_RANGE);
     let asked = headers
@@ -81,10 +92,7 @@ pub async fn audio(
             return Ok((headers, problem).into_response());
         }
     };
-    let stream = door
-        .vault
-        .read_recording(&caller.account, sid, range.clone(), caller.reader())
-        .await?;
+    let stream = door.vault.read_recording(account, sid, range.clone(), reader).await?;
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_LENGTH, (range.end - range.start).to_string()),

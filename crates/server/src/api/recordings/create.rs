@@ -1,4 +1,4 @@
-//! `POST /v1/accounts/{account}/recordings`.
+//! `POST /v1/accounts/{account}/records/recordings`.
 
 use std::{io::Cursor, sync::Arc};
 
@@ -50,7 +50,7 @@ pub struct StoredRecording {
 /// and both numbers are needed; with it, they are taken from the call, and must agree with it if they are sent: the same
 /// numbers, and a moment between its beginning and its end.
 #[utoipa::path(
-    post, path = "/v1/accounts/{account}/recordings", tag = "recordings", operation_id = "create_recording",
+    post, path = "/v1/accounts/{account}/records/recordings", tag = "recordings", operation_id = "create_recording",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("call_sid" = Option<String>, Query, description = "The call it belongs to"),

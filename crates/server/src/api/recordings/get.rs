@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/recordings/{sid}`.
+//! `GET /v1/accounts/{account}/records/recordings/{sid}`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// One recording's description
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/recordings/{sid}", tag = "recordings", operation_id = "get_recording",
+    get, path = "/v1/accounts/{account}/records/recordings/{sid}", tag = "recordings", operation_id = "get_recording",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("sid" = String, Path, description = "SID of the recording"),

@@ -1,4 +1,4 @@
-//! `GET /v1/accounts/{account}/recordings`.
+//! `GET /v1/accounts/{account}/records/recordings`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
 ///
 /// Newest first, paged like calls.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/recordings", tag = "recordings", operation_id = "list_recordings",
+    get, path = "/v1/accounts/{account}/records/recordings", tag = "recordings", operation_id = "list_recordings",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("from" = Option<String>, Query, description = "Began at or after, RFC 3339"),

@@ -33,7 +33,9 @@ impl Asked {
                 message.direction,
                 self.message_status.is_none_or(|status| status == message.status),
             ),
-            Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) => return true,
+            Record::Activity(_) | Record::ApiAccess(_) | Record::WebhookDelivery(_) | Record::CampaignReport(_) => {
+                return true;
+            }
         };
         status_fits && self.direction.is_none_or(|wanted| wanted == direction)
     }
