@@ -154,7 +154,7 @@ fn the_most_talkative_log_holds_nothing() {
         StatusCode::OK
     );
     let recording = format!(
-        "/recordings?call_sid={}&consent=attested&consent_by=Quillfeather",
+        "/records/recordings?call_sid={}&consent=attested&consent_by=Quillfeather",
         calls[0]
     );
     assert_eq!(send(&recording, "audio/wav", tones(1, 1)), StatusCode::CREATED);
