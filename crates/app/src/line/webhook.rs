@@ -22,7 +22,7 @@ use crate::{
 /// Endpoints an account may have.
 pub const MAX_ENDPOINTS: usize = 20;
 /// What endpoints may ask to be told.
-pub const EVENTS: [&str; 3] = ["call.ended", "message.ended", "recordings.lapsing"];
+pub const EVENTS: [&str; 4] = ["call.ended", "message.ended", "recordings.lapsing", "export.failed"];
 
 /// Where an account's events go.
 #[derive(Clone, Serialize, Deserialize)]

@@ -55,6 +55,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
         recordings::delete::delete,
         exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
+        exports::schedule::get::get, exports::schedule::put::put, exports::schedule::delete::delete,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
@@ -145,6 +146,12 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/webhooks", get(webhooks::list::list).post(webhooks::create::create))
         .route("/webhooks/{id}", delete(webhooks::delete::delete))
         .route("/webhooks/{id}/replay", post(webhooks::replay::replay))
+        .route(
+            "/exports/schedule",
+            get(exports::schedule::get::get)
+                .put(exports::schedule::put::put)
+                .delete(exports::schedule::delete::delete),
+        )
         .route("/logs/{class}", get(logs::list::list))
         .route("/deletions", get(deletions::list::list))
         .route(

@@ -51,6 +51,7 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
         "/retention" => Some(json!({"recording_days": 80})),
         "/holds" => Some(json!({"number": "+919900011111", "matter": "m", "reason": "r", "review_at": "2027-06-01"})),
         "/webhooks" => Some(json!({"url": "https://example.com/hook"})),
+        "/exports/schedule" => Some(json!({"folder": "daily"})),
         _ => None,
     };
     let query = match path {

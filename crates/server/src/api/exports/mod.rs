@@ -4,6 +4,7 @@ pub mod body;
 pub mod manifest;
 pub mod recordings;
 pub mod records;
+pub mod schedule;
 pub mod vcon;
 
 use std::sync::Arc;
