@@ -7,13 +7,13 @@ use callvault_core::{
     plan::lapse_of_document,
     proof::{CertificateBody, LeafBody},
     purge::{EpochItem, overdue_epochs},
-    time::DAY_US,
+    time::{DAY_US, SECOND_US},
 };
 use callvault_seal::log::Checkpoint;
 use callvault_store::rows::RecordingQuery;
 use serde::Serialize;
 
-use crate::{error::Result, forecast::all_days, partition::CLASSES, vault::Vault};
+use crate::{error::Result, forecast::all_days, partition::CLASSES, schedule::RunState, vault::Vault};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,6 +54,7 @@ impl Vault {
         findings.push(self.check_log().await?);
         findings.push(self.check_objects(now).await?);
         findings.push(self.check_certificates(now).await?);
+        findings.push(self.check_exports(now).await?);
         Ok(findings)
     }
 
@@ -227,6 +228,37 @@ impl Vault {
                 "purge",
                 format!("{overdue} deletions are not purged though their deadline is over"),
             ),
+        })
+    }
+}
+
+impl Vault {
+    /// Exports on schedule run, and end well.
+    async fn check_exports(&self, now: TimeUs) -> Result<Finding> {
+        let (mut scheduled, mut failing, mut late) = (0_u64, 0_u64, 0_u64);
+        for sid in self.scheduled_accounts().await? {
+            // A closed account keeps no schedule that could be read.
+            let Ok(account) = self.get_account(&sid).await else {
+                continue;
+            };
+            let Some(schedule) = self.find_schedule(&account).await? else {
+                continue;
+            };
+            scheduled += 1;
+            let runs = self.list_export_runs(&account).await?;
+            let ended_well = runs.iter().find(|run| run.state == RunState::Done);
+            let since = ended_well.map_or(schedule.set_at, |run| run.started_at);
+            let latest = runs.first();
+            failing += u64::from(latest.is_some_and(|run| run.failures > 0 && run.state != RunState::Done));
+            // A first run may take days, as long as it gets on.
+            let works = latest.is_some_and(|run| run.state == RunState::Running && run.bytes > 0);
+            late += u64::from(!works && since.plus_seconds(DAY_US / SECOND_US) < now);
+        }
+        let message =
+            format!("{scheduled} accounts export on schedule; {failing} fail, {late} had no good run for a day");
+        Ok(match failing + late {
+            0 => good("scheduled exports", message),
+            _ => alarm("scheduled exports", message),
         })
     }
 }

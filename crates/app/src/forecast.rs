@@ -33,7 +33,7 @@ impl Vault {
         Ok(forecast(&policies, &inventory, now, to))
     }
 
-    /// Recordings that lapse within 30 days, by day.
+    /// Recordings that lapse within 30 days, by day, without those that an export on schedule took already.
     ///
     /// # Errors
     /// Those of the stores.
@@ -45,7 +45,9 @@ impl Vault {
             ..Inventory::default()
         };
         let policies = Policies::from([(account.sid.clone(), account.policy.clone())]);
-        Ok(warnings(&policies, &inventory, now, &|_| false))
+        let exported = self.exported(&account, &[Class::Recording]).await?;
+        let is_exported = |item: &RecordingItem| exported.has_recording(item.sid);
+        Ok(warnings(&policies, &inventory, now, &is_exported))
     }
 
     /// What a new recording retention would change and delete, without doing it.

@@ -29,6 +29,7 @@ mod partition;
 pub mod publish;
 pub mod read;
 pub mod recording;
+pub mod schedule;
 pub mod segment;
 pub mod tick;
 pub mod vault;

@@ -84,6 +84,8 @@ const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
 const SETTINGS: &[Role] = &[Owner, Compliance];
 /// The second person of a deletion (spec, "Who uses it").
 const APPROVERS: &[Role] = &[Owner, Compliance, Support];
+/// Where records go by themselves.
+const OUTLETS: &[Role] = &[Owner, Admin, Compliance];
 /// Where events go.
 const KEYS: &[Role] = &[Owner, Admin, Developer];
 /// The account's own logs: they name what was looked at.
@@ -188,6 +190,15 @@ pub static OPERATIONS: &[Operation] = &[
         "exports.recordings",
         DATA,
         Reads,
+    ),
+    op(Method::GET, "/exports/schedule", "exports.schedule", DATA, Reads),
+    op(Method::PUT, "/exports/schedule", "export.scheduled", OUTLETS, Changes),
+    op(
+        Method::DELETE,
+        "/exports/schedule",
+        "export.unscheduled",
+        OUTLETS,
+        Changes,
     ),
     op(Method::GET, "/exports/calls/{file}", "exports.vcon", DATA, Reads),
     op(Method::GET, "/exports/{file}", "exports.records", DATA, Reads),

@@ -108,6 +108,8 @@ pub struct Here {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Certificate chain and key in PEM that sign vCons; the region makes its own when there is none.
     pub vcon: Option<(PathBuf, PathBuf)>,
+    /// Where accounts may have folders that exports on schedule go to.
+    pub export_folder: Option<PathBuf>,
     /// Where its own files live.
     pub folder: PathBuf,
 }
@@ -180,6 +182,7 @@ struct RegionFile {
     passphrase_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    export_folder: Option<PathBuf>,
     vcon_cert: Option<PathBuf>,
     vcon_key: Option<PathBuf>,
 }
@@ -288,7 +291,10 @@ impl RegionFile {
             &mut self.vcon_cert,
             &mut self.vcon_key,
         ];
-        for path in paths.into_iter().chain([&mut self.passphrase_file]) {
+        for path in paths
+            .into_iter()
+            .chain([&mut self.passphrase_file, &mut self.export_folder])
+        {
             *path = path.take().map(|path| base.join(path));
         }
         for address in [&mut self.catalog, &mut self.objects, &mut self.keys] {
@@ -374,6 +380,7 @@ fn resolve(
             stores,
             tls,
             vcon,
+            export_folder: file.export_folder,
             folder,
         }),
     })

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use callvault_app::line::{Courier, Letter, Payload, PostError};
 use reqwest::{
-    Client,
+    Client, ClientBuilder,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
@@ -34,33 +34,36 @@ impl HttpCourier {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(private_targets: bool) -> Result<Self, reqwest::Error> {
-        // Another part of the process may have chosen it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(ANSWER)
-            .user_agent(concat!("callvault/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Guard { private_targets }))
-            .build()?;
+        let client = guarded(private_targets).timeout(ANSWER).build()?;
         Ok(Self {
             client,
             private_targets,
         })
     }
+}
 
-    /// A host that is an address is not resolved, so it is looked at here.
-    fn check_host(&self, url: &Url) -> Result<(), PostError> {
-        let address = match url.host() {
-            Some(Host::Ipv4(address)) => IpAddr::V4(address),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(Host::Domain(_)) => return Ok(()),
-            None => return Err(PostError::Forbidden("no host".to_owned())),
-        };
-        match self.private_targets || is_public(address) {
-            true => Ok(()),
-            false => Err(PostError::Forbidden(FORBIDDEN.to_owned())),
-        }
+/// A client that connects only where it may, and follows nobody elsewhere.
+pub(crate) fn guarded(private_targets: bool) -> ClientBuilder {
+    // Another part of the process may have chosen it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .user_agent(concat!("callvault/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Arc::new(Guard { private_targets }))
+}
+
+/// A host that is an address is not resolved, so it is looked at here.
+pub(crate) fn check_host(url: &Url, private_targets: bool) -> Result<(), PostError> {
+    let address = match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address),
+        Some(Host::Domain(_)) => return Ok(()),
+        None => return Err(PostError::Forbidden("no host".to_owned())),
+    };
+    match private_targets || is_public(address) {
+        true => Ok(()),
+        false => Err(PostError::Forbidden(FORBIDDEN.to_owned())),
     }
 }
 
@@ -68,7 +71,7 @@ impl HttpCourier {
 impl Courier for HttpCourier {
     async fn post(&self, letter: &Letter) -> Result<u16, PostError> {
         let url = Url::parse(&letter.url).map_err(|_| PostError::Forbidden("no address".to_owned()))?;
-        self.check_host(&url)?;
+        check_host(&url, self.private_targets)?;
         let mut request = self.client.post(url);
         for (name, value) in &letter.headers {
             request = request.header(name, value);

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod courier;
 pub mod demo;
+pub mod destinations;
 pub mod directory;
 pub mod door;
 pub mod lame;

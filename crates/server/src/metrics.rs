@@ -24,6 +24,8 @@ pub struct Metrics {
     tick_failures: AtomicU64,
     shredded: AtomicU64,
     log_size: AtomicU64,
+    exports_done: AtomicU64,
+    exports_failed: AtomicU64,
 }
 
 impl Metrics {
@@ -67,6 +69,12 @@ impl Metrics {
             Ordering::Relaxed,
         );
         self.log_size.store(report.log_size, Ordering::Relaxed);
+    }
+
+    /// Runs of exports on schedule that ended well, and attempts that failed, since the process began.
+    pub fn set_exports(&self, (done, failed): (u64, u64)) {
+        self.exports_done.store(done, Ordering::Relaxed);
+        self.exports_failed.store(failed, Ordering::Relaxed);
     }
 
     /// The Prometheus text format, version 0.0.4.
@@ -113,6 +121,8 @@ impl Metrics {
             ("ticks_total", "counter", &self.ticks),
             ("tick_failures_total", "counter", &self.tick_failures),
             ("log_entries", "gauge", &self.log_size),
+            ("scheduled_exports_done_total", "counter", &self.exports_done),
+            ("scheduled_exports_failed_total", "counter", &self.exports_failed),
         ] {
             line(format_args!("# TYPE callvault_{name} {kind}"));
             line(format_args!(

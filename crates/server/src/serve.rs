@@ -12,6 +12,7 @@ use crate::{
     api::{self, layers::lower_path, platform::limits::Limits},
     batch::Batcher,
     courier::HttpCourier,
+    destinations::Places,
     door::Door,
     metrics::Metrics,
     site::{Site, SiteError},
@@ -83,7 +84,7 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
     let handle = Handle::new();
     let mut tasks = tokio::task::JoinSet::new();
     let mut doors = Vec::new();
-    let places = Arc::new(site.doors());
+    let addresses = Arc::new(site.doors());
     for (region, here) in site.regions_here() {
         let vault = site.open_vault(&region.name).await?;
         let identity = tls::open_identity(region, here)?;
@@ -92,12 +93,14 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             Arc::new(site.config.carrier),
             Arc::new(HttpCourier::new(site.config.private_targets)?),
         );
+        let places = Places::new(site.config.private_targets, here.export_folder.clone())?;
+        let line = line.with_destinations(Arc::new(places));
         let door = Arc::new(Door {
             vault: Arc::clone(&vault),
             line,
             limits: Limits::default(),
             directory: Arc::clone(&site.directory),
-            doors: Arc::clone(&places),
+            doors: Arc::clone(&addresses),
             batcher: Batcher::start(Arc::clone(&vault)),
             exports: Arc::new(tokio::sync::Semaphore::new(api::exports::AT_ONCE)),
             metrics: Metrics::default(),

@@ -48,6 +48,7 @@ pub async fn run_line(door: Arc<Door>) {
                 let region = door.vault.region();
                 tracing::error!(region, failure, "work on the line failed and will be tried again");
             }
+            door.metrics.set_exports(line.export_counts());
             line.woken().await;
         }
     };

@@ -18,6 +18,8 @@ mod recordings;
 mod refusals;
 #[path = "api/requests.rs"]
 mod requests;
+#[path = "api/schedule.rs"]
+mod schedule;
 #[path = "api/tenants.rs"]
 mod tenants;
 #[path = "api/vcon.rs"]
@@ -60,8 +62,11 @@ fn sid(text: &str) -> AccountSid {
 async fn world() -> World {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().expect("a folder");
+    let exports = folder.path().join("exports");
+    std::fs::create_dir(&exports).expect("a folder");
+    let exports = exports.display().to_string();
     let text = format!(
-        "data_dir = {:?}\nmetrics = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.sg]\nlisten = \"127.0.0.1:0\"\nurl = \"https://vault.example.sg\"\n",
+        "data_dir = {:?}\nmetrics = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\nexport_folder = {exports:?}\n[regions.sg]\nlisten = \"127.0.0.1:0\"\nurl = \"https://vault.example.sg\"\n",
         folder.path().display().to_string()
     );
     let env = |name: &str| (name == "CALLVAULT_PASSPHRASE").then(|| "correct horse".to_owned());
@@ -108,6 +113,11 @@ impl World {
     fn now(&self) -> TimeUs {
         use callvault_app::Clock as _;
         self.clock.now()
+    }
+
+    /// Where accounts of region `in` may have folders.
+    fn export_folder(&self) -> std::path::PathBuf {
+        self._folder.path().join("exports")
     }
 
     fn url(&self, path: &str) -> String {

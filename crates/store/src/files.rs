@@ -33,6 +33,9 @@ const GATHER_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Files {
     folder: Arc<PathBuf>,
+    /// Where, below the folder, objects lie, and what is being written.
+    names: &'static str,
+    temporary: &'static str,
     counter: Arc<AtomicU64>,
 }
 
@@ -42,13 +45,27 @@ impl Files {
     /// # Errors
     /// [`StoreError::Unavailable`] when it cannot be made or read.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_as(folder, "objects", "temporary").await
+    }
+
+    /// Opens a folder for people: names are paths right below it, and what is being written lies in `.writing`.
+    ///
+    /// # Errors
+    /// As [`Files::open`].
+    pub async fn open_plain(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_as(folder, "", ".writing").await
+    }
+
+    async fn open_as(folder: &Path, names: &'static str, temporary: &'static str) -> Result<Self, StoreError> {
         let files = Self {
             folder: Arc::new(folder.to_owned()),
+            names,
+            temporary,
             counter: Arc::default(),
         };
         let opened = files.clone();
         blocking(move || {
-            make_folder(&opened.folder.join("objects"))?;
+            make_folder(&opened.folder.join(opened.names))?;
             make_folder(&opened.temporary())?;
             remove_abandoned(&opened.temporary())
         })
@@ -57,12 +74,12 @@ impl Files {
     }
 
     fn temporary(&self) -> PathBuf {
-        self.folder.join("temporary")
+        self.folder.join(self.temporary)
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
         check_name(name)?;
-        Ok(self.folder.join("objects").join(name))
+        Ok(self.folder.join(self.names).join(name))
     }
 
     /// Creates a temporary file and holds a lock on it, by which other processes see that it is in use.
@@ -292,7 +309,7 @@ impl Objects for Files {
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
         let part = prefix.trim_end_matches('/');
-        let root = self.folder.join("objects");
+        let root = self.folder.join(self.names);
         let start = if part.is_empty() {
             root.clone()
         } else {

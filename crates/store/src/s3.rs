@@ -7,7 +7,10 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use object_store::{
     BackoffConfig, ClientOptions, Error, GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt as _,
-    RetryConfig, aws::AmazonS3, aws::AmazonS3Builder, path::Path,
+    RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder},
+    client::{HttpClient, HttpConnector},
+    path::Path,
 };
 
 use crate::{
@@ -49,6 +52,16 @@ impl fmt::Debug for S3Config {
     }
 }
 
+/// Every request goes through one client.
+#[derive(Debug)]
+struct Through(reqwest::Client);
+
+impl HttpConnector for Through {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
+}
+
 /// An object store in a bucket. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct S3 {
@@ -63,6 +76,24 @@ impl S3 {
     /// # Errors
     /// [`StoreError::Unavailable`] when the bucket cannot be reached or refuses the keys, which are not in its text.
     pub async fn open(config: &S3Config) -> Result<Self, StoreError> {
+        let opened = Self::prepare(config, None)?;
+        let start = Path::from(format!("{}opened", opened.prefix));
+        match opened.bucket.list(Some(&start)).try_next().await {
+            Ok(_) => Ok(opened),
+            Err(Error::NotFound { .. }) => Err(unavailable("there is no such bucket")),
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+
+    /// Opens a bucket that is reached through this client alone, without asking whether it answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] for settings that are not valid.
+    pub fn open_through(config: &S3Config, client: reqwest::Client) -> Result<Self, StoreError> {
+        Self::prepare(config, Some(Through(client)))
+    }
+
+    fn prepare(config: &S3Config, through: Option<Through>) -> Result<Self, StoreError> {
         // Who installed a provider before keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         if !config.prefix.is_empty() {
@@ -78,7 +109,11 @@ impl S3 {
             max_backoff: Duration::from_secs(2),
             base: 2.0,
         };
-        let bucket = AmazonS3Builder::new()
+        let mut builder = AmazonS3Builder::new();
+        if let Some(through) = through {
+            builder = builder.with_http_connector(through);
+        }
+        let bucket = builder
             .with_endpoint(&config.endpoint)
             .with_region(&config.region)
             .with_bucket_name(&config.bucket)
@@ -99,17 +134,11 @@ impl S3 {
         } else {
             format!("{}/", config.prefix)
         };
-        let opened = Self {
+        Ok(Self {
             bucket: Arc::new(bucket),
             prefix,
             place,
-        };
-        let start = Path::from(format!("{}opened", opened.prefix));
-        match opened.bucket.list(Some(&start)).try_next().await {
-            Ok(_) => Ok(opened),
-            Err(Error::NotFound { .. }) => Err(unavailable("there is no such bucket")),
-            Err(error) => Err(store_error(&error)),
-        }
+        })
     }
 
     fn path(&self, name: &str) -> Result<Path, StoreError> {

@@ -6,6 +6,7 @@
 mod carrier;
 mod courier;
 mod delivery;
+mod exports;
 mod orders;
 mod request;
 mod webhook;
@@ -15,7 +16,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -33,6 +34,7 @@ use tokio::sync::Notify;
 
 use crate::{
     error::{Result, VaultError},
+    schedule::{Destinations, NoDestinations},
     vault::{Account, Vault},
 };
 
@@ -56,6 +58,10 @@ const LANE_WIDTH: usize = 8;
 const CALL: &str = "call";
 const MESSAGE: &str = "message";
 const REQUEST: &str = "request";
+/// A run of exports on schedule.
+const EXPORT: &str = "export";
+/// Runs of exports at the same time.
+const EXPORTS_AT_ONCE: usize = 2;
 
 /// The kinds of the lanes' jobs.
 static LANE_KINDS: [&str; LANES as usize] = [
@@ -77,8 +83,13 @@ pub struct Line {
     vault: Arc<Vault>,
     carrier: Arc<dyn Carrier>,
     courier: Arc<dyn Courier>,
+    destinations: Arc<dyn Destinations>,
     /// The day whose warnings are out.
     warned: AtomicI32,
+    /// The six hours whose runs of exports are planned.
+    planned: AtomicI64,
+    exports_done: AtomicU64,
+    exports_failed: AtomicU64,
     wakes: Notify,
 }
 
@@ -94,9 +105,20 @@ impl Line {
             vault,
             carrier,
             courier,
+            destinations: Arc::new(NoDestinations),
             warned: AtomicI32::new(i32::MIN),
+            planned: AtomicI64::new(i64::MIN),
+            exports_done: AtomicU64::new(0),
+            exports_failed: AtomicU64::new(0),
             wakes: Notify::new(),
         }
+    }
+
+    /// The same line with targets that exports on schedule may go to.
+    #[must_use]
+    pub fn with_destinations(mut self, destinations: Arc<dyn Destinations>) -> Self {
+        self.destinations = destinations;
+        self
     }
 
     /// What the carrier is called.
@@ -214,6 +236,9 @@ impl Line {
             self.warned.store(i32::MIN, Ordering::Relaxed);
             report.failures.push(format!("warnings: {error}"));
         }
+        if let Err(error) = self.plan_runs().await {
+            report.failures.push(format!("exports: {error}"));
+        }
         let mut busy: BTreeMap<&'static str, usize> = BTreeMap::new();
         let mut running = FuturesUnordered::new();
         let settle = |busy: &mut BTreeMap<&'static str, usize>, kind: &'static str, done: Result<()>| {
@@ -288,6 +313,7 @@ impl Line {
             CALL => self.run_call(&account, job).await,
             MESSAGE => self.run_message(&account, job).await,
             REQUEST => self.run_request(&account, job).await,
+            EXPORT => self.run_export(&account, job).await,
             _ => {
                 let delivery: Delivery = open(&account, &job.id, &job.body)?;
                 job = self.deliver(&account, delivery, job).await?;
@@ -371,17 +397,18 @@ fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
     [CALL, MESSAGE, REQUEST]
         .into_iter()
         .filter(|kind| free(kind, ORDERS_AT_ONCE))
+        .chain([EXPORT].into_iter().filter(|kind| free(kind, EXPORTS_AT_ONCE)))
         .chain(LANE_KINDS.into_iter().filter(|kind| free(kind, LANE_WIDTH)))
         .collect()
 }
 
 /// Seals a job's body under its account's key.
-fn seal(account: &Account, id: &str, body: &impl Serialize) -> Result<Vec<u8>> {
+pub(crate) fn seal(account: &Account, id: &str, body: &impl Serialize) -> Result<Vec<u8>> {
     let json = serde_json::to_vec(body).map_err(|error| VaultError::invalid("job", error.to_string()))?;
     Ok(envelope::seal(&account.keys.notes, id.as_bytes(), &json)?)
 }
 
-fn open<T: DeserializeOwned>(account: &Account, id: &str, body: &[u8]) -> Result<T> {
+pub(crate) fn open<T: DeserializeOwned>(account: &Account, id: &str, body: &[u8]) -> Result<T> {
     let json = zeroize::Zeroizing::new(envelope::open(&account.keys.notes, id.as_bytes(), body)?);
     serde_json::from_slice(&json).map_err(|_| VaultError::Damaged {
         what: "job",

@@ -59,6 +59,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         requests::create::create, requests::list::list, requests::get::get, requests::preview::preview,
         requests::answer::approve, requests::answer::decline, requests::answer::withdraw,
         exports::contacts::contacts, exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
+        exports::schedule::get::get, exports::schedule::put::put, exports::schedule::delete::delete,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
@@ -175,6 +176,12 @@ pub fn router(door: Arc<Door>) -> Router {
             get(suppressions::list::list).post(suppressions::create::create),
         )
         .route("/suppressions/{id}", delete(suppressions::lift::lift))
+        .route(
+            "/exports/schedule",
+            get(exports::schedule::get::get)
+                .put(exports::schedule::put::put)
+                .delete(exports::schedule::delete::delete),
+        )
         .route("/logs/{class}", get(logs::list::list))
         .route("/deletions", get(deletions::list::list))
         .route(

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::{NOW, World, platform::python, sid, world};
 
 /// What a receiver was sent: path, headers, body.
-type Seen = Arc<Mutex<Vec<(String, BTreeMap<String, String>, String)>>>;
+pub(crate) type Seen = Arc<Mutex<Vec<(String, BTreeMap<String, String>, String)>>>;
 
 /// A receiver that answers by its path.
 async fn receive(
@@ -51,7 +51,7 @@ async fn receive(
     }
 }
 
-async fn start_receiver() -> (SocketAddr, Seen) {
+pub(crate) async fn start_receiver() -> (SocketAddr, Seen) {
     let seen = Seen::default();
     let app = Router::new()
         .route("/{how}", post(receive))
@@ -93,7 +93,18 @@ async fn connect(world: &World, fields: &[(&str, &str)]) -> String {
 }
 
 async fn create(world: &World, url: &str) -> Value {
-    let body = json!({ "url": url, "events": ["call.ended"] });
+    create_for(world, url, "call.ended").await
+}
+
+/// The bodies that a receiver was sent.
+pub(crate) fn bodies(seen: &Seen, how: &str) -> Vec<Value> {
+    let seen = seen.lock().expect("a lock");
+    let of = seen.iter().filter(|seen| seen.0 == how);
+    of.map(|seen| serde_json::from_str(&seen.2).expect("JSON")).collect()
+}
+
+pub(crate) async fn create_for(world: &World, url: &str, event: &str) -> Value {
+    let body = json!({ "url": url, "events": [event] });
     let (status, made) = world
         .send(
             Method::POST,

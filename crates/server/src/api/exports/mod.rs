@@ -5,6 +5,7 @@ pub mod contacts;
 pub mod manifest;
 pub mod recordings;
 pub mod records;
+pub mod schedule;
 pub mod vcon;
 
 use std::sync::Arc;

@@ -1,0 +1,152 @@
+//! Where exports on schedule go: buckets of the public internet, and folders below the one that the operator allows.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use callvault_app::{
+    core::AccountSid,
+    schedule::{Bucket, Destinations, PlaceError, Target},
+    store::{
+        Objects,
+        files::Files,
+        s3::{S3, S3Config},
+    },
+};
+use reqwest::Client;
+use url::Url;
+
+use crate::courier;
+
+/// How long a bucket may leave a request without progress.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Opens targets.
+pub struct Places {
+    client: Client,
+    private_targets: bool,
+    folder: Option<PathBuf>,
+}
+
+impl Places {
+    /// Targets of a region. With `private_targets`, buckets may be in private networks and without TLS; without `folder`, no
+    /// folder is a target.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(private_targets: bool, folder: Option<PathBuf>) -> Result<Self, reqwest::Error> {
+        let client = courier::guarded(private_targets)
+            .connect_timeout(PATIENCE)
+            .read_timeout(PATIENCE)
+            .build()?;
+        Ok(Self {
+            client,
+            private_targets,
+            folder,
+        })
+    }
+
+    fn open_bucket(&self, bucket: &Bucket) -> Result<Arc<dyn Objects>, PlaceError> {
+        let forbidden = |reason: &str| PlaceError::Forbidden {
+            field: "bucket.endpoint",
+            reason: reason.to_owned(),
+        };
+        let url = Url::parse(&bucket.endpoint).map_err(|_| forbidden("no address"))?;
+        if url.scheme() != "https" && !self.private_targets {
+            return Err(forbidden("expected https://: what is exported is not sealed"));
+        }
+        courier::check_host(&url, self.private_targets).map_err(|error| forbidden(&error.to_string()))?;
+        let config = S3Config {
+            endpoint: bucket.endpoint.trim_end_matches('/').to_owned(),
+            region: bucket.region.clone(),
+            bucket: bucket.bucket.clone(),
+            prefix: bucket.prefix.clone(),
+            access_key: bucket.access_key.clone(),
+            secret_key: bucket.secret_key.clone(),
+            patience: PATIENCE,
+        };
+        Ok(Arc::new(S3::open_through(&config, self.client.clone())?))
+    }
+}
+
+#[async_trait]
+impl Destinations for Places {
+    async fn open(&self, account: &AccountSid, target: &Target) -> Result<Arc<dyn Objects>, PlaceError> {
+        match target {
+            Target::Bucket(bucket) => self.open_bucket(bucket),
+            Target::Folder(path) => {
+                let root = self.folder.as_ref().ok_or_else(|| PlaceError::Forbidden {
+                    field: "folder",
+                    reason: "the operator allows no folder here (`export_folder` of the region); name a bucket"
+                        .to_owned(),
+                })?;
+                // A root that is gone, as one that is not mounted, is not made anew.
+                if !root.is_dir() {
+                    return Err(PlaceError::Forbidden {
+                        field: "folder",
+                        reason: "the operator's folder for exports is not there".to_owned(),
+                    });
+                }
+                Ok(Arc::new(
+                    Files::open_plain(&root.join(account.as_str()).join(path)).await?,
+                ))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(endpoint: &str) -> Target {
+        Target::Bucket(Bucket {
+            endpoint: endpoint.to_owned(),
+            region: "r".to_owned(),
+            bucket: "acme-calls".to_owned(),
+            prefix: String::new(),
+            access_key: "a".to_owned(),
+            secret_key: "s".to_owned(),
+        })
+    }
+
+    #[tokio::test]
+    async fn private_and_plain_targets_are_not_connected_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        listener.set_nonblocking(true).expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        let places = Places::new(false, None).expect("places");
+        let account: AccountSid = "acme".parse().expect("an account");
+        for host in ["127.0.0.1", "[::1]", "2130706433", "169.254.169.254"] {
+            let opened = places.open(&account, &bucket(&format!("https://{host}:{port}"))).await;
+            let refused = opened.err().expect("refused").to_string();
+            assert!(refused.contains("private"), "{host}: {refused}");
+        }
+        let plain = places.open(&account, &bucket("http://s3.example.com")).await;
+        assert!(plain.err().expect("refused").to_string().contains("https://"));
+        // A name is looked at when it is resolved: nothing is sent.
+        let named = places
+            .open(&account, &bucket(&format!("https://localhost:{port}")))
+            .await;
+        assert!(named.expect("opened").put("a", "x".into()).await.is_err());
+        assert!(listener.accept().is_err(), "nobody came");
+        let folder = places.open(&account, &Target::Folder("a".to_owned())).await;
+        assert!(matches!(folder, Err(PlaceError::Forbidden { field: "folder", .. })));
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_the_accounts_own() {
+        let root = tempfile::tempdir().expect("a folder");
+        let places = Places::new(false, Some(root.path().to_owned())).expect("places");
+        for account in ["acme", "other"] {
+            let account: AccountSid = account.parse().expect("an account");
+            let place = places.open(&account, &Target::Folder("daily".to_owned())).await;
+            let place = place.expect("opened");
+            place.put("calls/x.csv", "x".into()).await.expect("written");
+        }
+        assert!(root.path().join("acme/daily/calls/x.csv").is_file());
+        assert!(root.path().join("other/daily/calls/x.csv").is_file());
+        let gone = Places::new(false, Some(root.path().join("unmounted"))).expect("places");
+        let account: AccountSid = "acme".parse().expect("an account");
+        assert!(gone.open(&account, &Target::Folder("daily".to_owned())).await.is_err());
+    }
+}
