@@ -3,6 +3,7 @@
 //! Every piece is a job in the catalog, sealed under its account's key. It is taken by one process at a time and begun
 //! at least once; what it asks of others bears an id by which a repetition is known.
 
+mod campaign;
 mod carrier;
 mod courier;
 mod delivery;
@@ -36,6 +37,7 @@ use crate::{
     vault::{Account, Vault},
 };
 
+pub use campaign::{CallDetail, Campaign, CampaignQuery, Definition};
 pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
 pub use courier::{Courier, Letter, Payload, PostError};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
@@ -56,6 +58,9 @@ const LANE_WIDTH: usize = 8;
 const CALL: &str = "call";
 const MESSAGE: &str = "message";
 const REQUEST: &str = "request";
+const CAMPAIGN: &str = "campaign";
+/// Campaigns that are driven at the same time.
+const CAMPAIGNS_AT_ONCE: usize = 4;
 
 /// The kinds of the lanes' jobs.
 static LANE_KINDS: [&str; LANES as usize] = [
@@ -288,6 +293,7 @@ impl Line {
             CALL => self.run_call(&account, job).await,
             MESSAGE => self.run_message(&account, job).await,
             REQUEST => self.run_request(&account, job).await,
+            CAMPAIGN => self.run_campaign(&account, job).await,
             _ => {
                 let delivery: Delivery = open(&account, &job.id, &job.body)?;
                 job = self.deliver(&account, delivery, job).await?;
@@ -371,6 +377,7 @@ fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
     [CALL, MESSAGE, REQUEST]
         .into_iter()
         .filter(|kind| free(kind, ORDERS_AT_ONCE))
+        .chain([CAMPAIGN].into_iter().filter(|kind| free(kind, CAMPAIGNS_AT_ONCE)))
         .chain(LANE_KINDS.into_iter().filter(|kind| free(kind, LANE_WIDTH)))
         .collect()
 }

@@ -21,7 +21,7 @@ use crate::{
 pub struct NewEndpoint {
     /// `https://` or `http://`.
     pub url: String,
-    /// Events to be told: `call.ended`, `message.ended`, `recordings.lapsing`, `request.opened`, `request.ended`; all if absent or empty.
+    /// Events to be told: `call.ended`, `message.ended`, `campaign.ended`, `recordings.lapsing`, `request.opened`, `request.ended`; all if absent or empty.
     #[serde(default)]
     pub events: Vec<String>,
 }
