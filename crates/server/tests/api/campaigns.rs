@@ -325,6 +325,7 @@ async fn exophones_are_taken_shown_changed_and_released() {
         (StatusCode::OK, &json!("+918049501234")),
         "{made}"
     );
+    world.clock.advance_to(world.now().plus_seconds(1));
     let form = world
         .client
         .post(world.url(EXOPHONES))

@@ -59,6 +59,9 @@ pub async fn create(State(door): State<Arc<Door>>, v2: V2, body: JsonBody<Map<St
 async fn create_one(door: &Door, account: &Account, fields: &Fields<'_>) -> Result<CampaignData, Failure> {
     let numbers = read_numbers(fields, account)?;
     let definition = read_definition(fields, account, door.vault.now(), door.base_url())?;
+    if numbers.is_empty() && definition.lists.is_empty() {
+        return Err(Failure::bad("from", "Mandatory parameter missing."));
+    }
     let made = door.line.create_campaign(account, definition, numbers).await?;
     Ok(CampaignData::of(door, account, &made))
 }
