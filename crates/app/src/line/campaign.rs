@@ -237,12 +237,10 @@ impl Line {
         };
         loop {
             let kind = DocumentKind::Campaign;
-            let page = self
+            let page: Vec<Document<Campaign>> = self
                 .vault
-                .list_documents::<Campaign>(account, kind, &query, Reader::Account)
+                .page_documents(account, kind, &mut query, Reader::Account)
                 .await?;
-            let Some(last) = page.last() else { break };
-            query.after = Some((last.at, last.id));
             found.extend(page.into_iter().filter_map(|mut document| {
                 let body = &mut document.body;
                 // Nobody lists numbers, and there may be many.
@@ -254,6 +252,9 @@ impl Line {
                 let stands = asked.statuses.is_empty() || asked.statuses.contains(&body.status);
                 (named && stands).then_some(document)
             }));
+            if query.after.is_none() {
+                break;
+            }
         }
         if asked.by_name {
             found.sort_by_cached_key(|document| (document.body.definition.name.clone(), document.at, document.id));

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use callvault_app::{
     Account, Vault,
+    contact::{Contact, List},
     line::{Definition, Line},
     read::Query,
 };
@@ -163,6 +164,12 @@ async fn a_campaign_calls_until_it_reaches_and_reports_everybody_once() {
             .list_records(&sid, Class::CampaignReport, &query, Reader::Account)
             .await;
         assert_eq!(found.expect("records").records.len(), 1);
+        // The day over, they are sealed in segments, and say the same.
+        world.clock.advance_to(at("2027-03-03T00:00:00Z"));
+        let report = world.vault.tick().await;
+        assert!(report.failures.is_empty() && report.sealed > 0, "{report:?}");
+        let sealed = records(&world.vault, &sid, Class::CampaignReport).await;
+        assert!(sealed == reports, "what was sealed is not what was written");
         world.clock.advance_to(at("2028-03-02T00:00:00Z"));
         assert_eq!(records(&world.vault, &sid, Class::CampaignReport).await.len(), 0);
         assert_eq!(find_only(&line, &account).await, None);
@@ -247,6 +254,84 @@ async fn a_campaign_is_paused_resumed_completed_and_ended_by_its_schedule() {
         (over.body.status, over.body.stats.failed, rung()),
         (Status::Canceled, 100, before)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_objects_or_is_deleted_meanwhile_is_not_called() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at(START)).await;
+        let sid = world.account("acme", Plan::Growth).await;
+        let account = world.vault.get_account(&sid).await.expect("acme");
+        let phone = Phone::default();
+        let line = phone.line(Arc::clone(&world.vault));
+        let list = List {
+            name: "Callers".to_owned(),
+            tag: None,
+        };
+        let mut lists = world.vault.create_lists(&account, vec![list]).await.expect("lists");
+        let list = lists.pop().expect("a list").expect("made").id;
+        let contacts = numbers(6).into_iter().map(|number| Contact {
+            number,
+            first_name: Some("Aparna".to_owned()),
+            last_name: None,
+            company_name: None,
+            email: None,
+            tag: None,
+            custom: None,
+        });
+        let made = world
+            .vault
+            .create_contacts(&account, contacts.collect(), Some(list))
+            .await;
+        let contacts: Vec<Sid> = made
+            .expect("contacts")
+            .into_iter()
+            .map(|made| made.expect("made").id)
+            .collect();
+        let over_list = Definition {
+            lists: vec![list],
+            throttle: 2,
+            ..definition()
+        };
+        let made = line
+            .create_campaign(&account, over_list, Vec::new())
+            .await
+            .expect("made");
+        work(&world, &line, 10).await;
+        let rung: Vec<String> = phone.rung.lock().expect("a lock").keys().cloned().collect();
+        assert_eq!(rung.len(), 2);
+        let mut left: Vec<(Number, Sid)> = numbers(6).into_iter().zip(contacts).collect();
+        left.retain(|(number, _)| !rung.contains(&number.as_str().to_owned()));
+        world
+            .vault
+            .delete_contacts(&account, &[left[0].1])
+            .await
+            .expect("deleted");
+        world
+            .vault
+            .suppress(&account, &left[1].0, "objected")
+            .await
+            .expect("suppressed");
+        work(&world, &line, 300).await;
+        let over = line.get_campaign(&account, made.id).await.expect("it");
+        let stats = Stats {
+            created: 6,
+            completed: 4,
+            failed: 2,
+            pending: 0,
+        };
+        assert_eq!((over.body.status, over.body.stats), (Status::Completed, stats));
+        let called = |n: usize| phone.calls(left[n].0.as_str()).len();
+        assert_eq!([called(0), called(1), called(2), called(3)], [0, 0, 1, 1]);
+        let csv = line.campaign_report(&account, &over).await.expect("a report");
+        assert_eq!(
+            String::from_utf8(csv)
+                .expect("UTF-8")
+                .matches(",Aparna,completed,")
+                .count(),
+            4
+        );
+    }
 }
 
 /// When the line is worked on before the crash: the first calls, and those after a pause of ten minutes.

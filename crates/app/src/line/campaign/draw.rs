@@ -2,19 +2,16 @@
 
 use std::collections::HashSet;
 
-use callvault_core::{
-    DocumentKind, Number, Reader, Sid, TimeUs,
-    campaign::{Stats, Status, Target},
-};
-use compact_str::CompactString;
-
 use super::{Campaign, PAGE_TARGETS, Page, PageNote};
 use crate::{
-    contact::Contact,
     document::{Document, DocumentQuery, NewDocument},
     error::{Result, VaultError},
     line::Line,
     vault::Account,
+};
+use callvault_core::{
+    DocumentKind, Reader, Sid, TimeUs,
+    campaign::{Stats, Status, Target},
 };
 
 /// Contacts asked for at once.
@@ -47,7 +44,27 @@ impl Line {
     pub(super) async fn draw_up(&self, account: &Account, document: &Document<Campaign>) -> Result<Document<Campaign>> {
         let now = self.vault.now();
         let mut body = document.body.clone();
-        let (targets, left_out) = self.find_targets(account, &body, now).await?;
+        body.pages = self.find_drawn(account, document).await?;
+        if body.pages.is_empty() {
+            body.left_out = self.write_pages(account, document, now).await?;
+            body.pages = self.find_drawn(account, document).await?;
+        }
+        body.numbers = Vec::new();
+        body.stats = sum(&body.pages);
+        body.begun_at = Some(now);
+        if body.status == Status::Created {
+            body.status = match body.stats.created {
+                0 => Status::Failed,
+                _ => Status::InProgress,
+            };
+        }
+        let changed = self.vault.replace_document(document, None, body).await?;
+        changed.ok_or(VaultError::NotFound { what: "campaign" })
+    }
+
+    /// Writes all pages at once. Returns how many numbers were left out.
+    async fn write_pages(&self, account: &Account, document: &Document<Campaign>, now: TimeUs) -> Result<u64> {
+        let (targets, left_out) = self.find_targets(account, &document.body, now).await?;
         let pages: Vec<NewDocument<Page>> = (0..)
             .zip(targets.chunks(PAGE_TARGETS))
             .map(|(number, targets)| NewDocument {
@@ -64,19 +81,7 @@ impl Line {
             .collect();
         let kind = DocumentKind::CampaignPage;
         self.vault.insert_documents(account, kind, &pages, None).await?;
-        body.pages = self.find_drawn(account, document).await?;
-        body.numbers = Vec::new();
-        body.left_out = left_out;
-        body.stats = sum(&body.pages);
-        body.begun_at = Some(now);
-        if body.status == Status::Created {
-            body.status = match body.stats.created {
-                0 => Status::Failed,
-                _ => Status::InProgress,
-            };
-        }
-        let changed = self.vault.replace_document(document, None, body).await?;
-        changed.ok_or(VaultError::NotFound { what: "campaign" })
+        Ok(left_out)
     }
 
     /// The pages that were written, by this or an earlier attempt.
@@ -97,55 +102,50 @@ impl Line {
 
     /// Whom to call, and how many were left out.
     async fn find_targets(&self, account: &Account, body: &Campaign, now: TimeUs) -> Result<(Vec<Target>, u64)> {
-        let named = body.numbers.iter().map(|number| (number.clone(), None));
-        let mut wanted: Vec<(Number, Option<CompactString>)> = named.collect();
+        let named = body.numbers.iter().map(|number| Target::new(number.clone(), None, now));
+        let mut wanted: Vec<Target> = named.collect();
         for list in &body.definition.lists {
-            self.add_contacts(account, *list, &mut wanted).await?;
+            self.add_contacts(account, *list, now, &mut wanted).await?;
         }
         if !body.definition.call_duplicate_numbers {
             let mut seen = HashSet::new();
-            wanted.retain(|(number, _)| seen.insert(number.clone()));
+            wanted.retain(|target| seen.insert(target.number.clone()));
         }
         wanted.truncate(MAX_DRAWN);
         let (mut targets, mut left_out) = (Vec::with_capacity(wanted.len()), 0);
         for some in wanted.chunks(CONTACTS as usize) {
-            let hashes: Vec<[u8; 16]> = some.iter().map(|(number, _)| account.number_hash(number)).collect();
+            let hashes: Vec<[u8; 16]> = some.iter().map(|target| account.number_hash(&target.number)).collect();
             let suppressed = self.vault.find_suppressed(account, &hashes).await?;
-            for ((number, name), hash) in some.iter().zip(&hashes) {
+            for (target, hash) in some.iter().zip(&hashes) {
                 match suppressed.contains(hash) {
                     true => left_out += 1,
-                    false => targets.push(Target::new(number.clone(), name.clone(), now)),
+                    false => targets.push(target.clone()),
                 }
             }
         }
         Ok((targets, left_out))
     }
 
-    async fn add_contacts(
-        &self,
-        account: &Account,
-        list: Sid,
-        wanted: &mut Vec<(Number, Option<CompactString>)>,
-    ) -> Result<()> {
+    async fn add_contacts(&self, account: &Account, list: Sid, now: TimeUs, wanted: &mut Vec<Target>) -> Result<()> {
         let mut query = DocumentQuery {
             list: Some(list),
             limit: CONTACTS,
             ..DocumentQuery::default()
         };
-        while wanted.len() < MAX_DRAWN {
-            let kind = DocumentKind::Contact;
-            let page = self
-                .vault
-                .list_documents::<Contact>(account, kind, &query, Reader::Account)
-                .await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            query.after = Some((last.at, last.id));
+        loop {
+            let page = self.vault.page_contacts(account, &mut query).await?;
             wanted.extend(page.into_iter().map(|contact| {
                 let name = contact.body.full_name();
-                (contact.body.number, (!name.is_empty()).then(|| name.into()))
+                let name = (!name.is_empty()).then(|| name.into());
+                Target {
+                    contact: Some(contact.id),
+                    ..Target::new(contact.body.number, name, now)
+                }
             }));
+            if query.after.is_none() || wanted.len() >= MAX_DRAWN {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 

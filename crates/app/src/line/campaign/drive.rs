@@ -1,5 +1,7 @@
 //! Driving a campaign: one round looks at what is due, begins calls, and says when to come back.
 
+use std::collections::HashSet;
+
 use callvault_core::{
     Class, DocumentKind, Reader, Record, Sid, TimeUs,
     campaign::{End, Progress, Status, Target, plan_calls},
@@ -9,6 +11,7 @@ use callvault_store::rows::{JobRow, JobState};
 
 use super::{ATTEMPTS, Campaign, Drive, Page, PageNote, draw::sum};
 use crate::{
+    contact::Contact,
     document::Document,
     error::{Result, VaultError},
     line::{CALL, CallOrder, CallOutcome, Line, job_id, open, orders::Running},
@@ -277,7 +280,21 @@ impl Line {
         }
     }
 
-    /// Begins calls to who is due. Who was suppressed since the campaign began is given up.
+    /// Those of these contacts that are not there any more.
+    async fn find_deleted(&self, account: &Account, contacts: &[Sid]) -> Result<HashSet<Sid>> {
+        let kind = DocumentKind::Contact;
+        let found = self
+            .vault
+            .find_documents::<Contact>(account, kind, contacts, Reader::Account)
+            .await?;
+        let mut deleted: HashSet<Sid> = contacts.iter().copied().collect();
+        for contact in found {
+            deleted.remove(&contact.id);
+        }
+        Ok(deleted)
+    }
+
+    /// Begins calls to who is due. Who was suppressed or deleted since the campaign began is given up.
     async fn begin_calls(
         &self,
         account: &Account,
@@ -291,10 +308,13 @@ impl Line {
             .filter_map(|index| Some(account.number_hash(&targets.get(*index)?.number)))
             .collect();
         let suppressed = self.vault.find_suppressed(account, &hashes).await?;
+        let contacts: Vec<Sid> = due.iter().filter_map(|index| targets.get(*index)?.contact).collect();
+        let deleted = self.find_deleted(account, &contacts).await?;
         let mut orders = Vec::with_capacity(due.len());
         for (index, hash) in due.into_iter().zip(hashes) {
             let Some(target) = targets.get_mut(index) else { continue };
-            if suppressed.contains(&hash) {
+            let is_deleted = target.contact.is_some_and(|contact| deleted.contains(&contact));
+            if suppressed.contains(&hash) || is_deleted {
                 target.give_up(round.now);
                 continue;
             }
