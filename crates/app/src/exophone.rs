@@ -31,6 +31,13 @@ pub struct Exophone {
 }
 
 impl Exophone {
+    /// The country that the number belongs to, as ISO 3166 has it.
+    #[must_use]
+    pub fn country(&self) -> Option<String> {
+        let number = phonenumber::parse(None, self.number.as_str()).ok()?;
+        number.country().id().map(|id| id.as_ref().to_owned())
+    }
+
     /// Checks that it is a telephone number, and lengths.
     ///
     /// # Errors

@@ -223,6 +223,9 @@ pub struct Target {
     /// What a list calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<CompactString>,
+    /// The contact that it comes from; whoever is deleted is not called any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Sid>,
     /// Calls so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
@@ -240,6 +243,7 @@ impl Target {
         Self {
             number,
             name,
+            contact: None,
             attempts: Vec::new(),
             progress: Progress::Waiting(from),
             reported: false,

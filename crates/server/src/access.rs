@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 
 use crate::{
     api::{
-        layers::answer_panic,
+        layers::{FullPath, answer_panic},
         platform::{envelope, reply::refuse},
     },
     clock::Stopwatch,
@@ -136,6 +136,18 @@ const fn v2(
         roles,
         effect,
         style: Style::V2,
+    }
+}
+
+const fn beta(method: Method, path: &'static str, name: &'static str, effect: Effect) -> Operation {
+    Operation {
+        method,
+        base: BETA_PATH,
+        path,
+        name,
+        roles: DATA,
+        effect,
+        style: Style::V1,
     }
 }
 
@@ -278,6 +290,35 @@ pub static OPERATIONS: &[Operation] = &[
         DATA,
         Changes,
     ),
+    v2(Method::GET, "/campaigns", "campaigns.list", DATA, Reads),
+    v2(Method::POST, "/campaigns", "campaign.created", DATA, Changes),
+    v2(Method::GET, "/campaigns/{id}", "campaigns.get", DATA, Reads),
+    v2(Method::PUT, "/campaigns/{id}", "campaign.changed", DATA, Changes),
+    v2(Method::DELETE, "/campaigns/{id}", "campaign.canceled", DATA, Changes),
+    v2(
+        Method::GET,
+        "/campaigns/{id}/call-details",
+        "campaigns.calls",
+        DATA,
+        Reads,
+    ),
+    v2(
+        Method::GET,
+        "/campaigns/{id}/report.csv",
+        "campaigns.report",
+        DATA,
+        Reads,
+    ),
+    beta(Method::GET, "/incomingphonenumbers", "exophones.list", Reads),
+    beta(Method::POST, "/incomingphonenumbers", "exophone.added", Changes),
+    beta(Method::GET, "/incomingphonenumbers/{sid}", "exophones.get", Reads),
+    beta(Method::PUT, "/incomingphonenumbers/{sid}", "exophone.changed", Changes),
+    beta(
+        Method::DELETE,
+        "/incomingphonenumbers/{sid}",
+        "exophone.released",
+        Changes,
+    ),
     op(Method::GET, "/suppressions", "suppressions.list", RULES, Reads),
     op(Method::POST, "/suppressions", "suppression.added", DATA, Changes),
     op(
@@ -293,8 +334,10 @@ pub static OPERATIONS: &[Operation] = &[
 pub const ACCOUNT_PATH: &str = "/v1/accounts/{account}";
 /// Where those of the platform's version 2 begin.
 pub const V2_PATH: &str = "/v2/accounts/{account}";
+/// Where those of the platform's numbers begin; they answer as version 1 does, in JSON alone.
+pub const BETA_PATH: &str = "/v2_beta/accounts/{account}";
 /// Where paths of an account begin.
-pub const BASES: [&str; 2] = [ACCOUNT_PATH, V2_PATH];
+pub const BASES: [&str; 3] = [ACCOUNT_PATH, V2_PATH, BETA_PATH];
 
 /// The operation of a request. `HEAD` is a `GET` without its body.
 #[must_use]
@@ -317,7 +360,9 @@ pub async fn authorize(
     request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path().to_owned();
+    // Nested routers see a part of the path only.
+    let full = request.extensions().get::<FullPath>().map(|path| path.0.clone());
+    let path = full.unwrap_or_else(|| request.uri().path().to_owned());
     let Some(operation) = find_operation(request.method(), route.as_str()) else {
         // A method that the path does not have; the router says so.
         return next.run(request).await;

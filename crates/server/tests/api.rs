@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+#[path = "api/campaigns.rs"]
+mod campaigns;
 #[path = "api/contacts.rs"]
 mod contacts;
 #[path = "api/conversion.rs"]

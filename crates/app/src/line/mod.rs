@@ -3,6 +3,7 @@
 //! Every piece is a job in the catalog, sealed under its account's key. It is taken by one process at a time and begun
 //! at least once; what it asks of others bears an id by which a repetition is known.
 
+mod campaign;
 mod carrier;
 mod courier;
 mod delivery;
@@ -38,6 +39,7 @@ use crate::{
     vault::{Account, Vault},
 };
 
+pub use campaign::{CallDetail, Campaign, CampaignQuery, Definition};
 pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
 pub use courier::{Courier, Letter, Payload, PostError};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
@@ -62,6 +64,9 @@ const REQUEST: &str = "request";
 const EXPORT: &str = "export";
 /// Runs of exports at the same time.
 const EXPORTS_AT_ONCE: usize = 2;
+const CAMPAIGN: &str = "campaign";
+/// Campaigns that are driven at the same time.
+const CAMPAIGNS_AT_ONCE: usize = 4;
 
 /// The kinds of the lanes' jobs.
 static LANE_KINDS: [&str; LANES as usize] = [
@@ -314,6 +319,7 @@ impl Line {
             MESSAGE => self.run_message(&account, job).await,
             REQUEST => self.run_request(&account, job).await,
             EXPORT => self.run_export(&account, job).await,
+            CAMPAIGN => self.run_campaign(&account, job).await,
             _ => {
                 let delivery: Delivery = open(&account, &job.id, &job.body)?;
                 job = self.deliver(&account, delivery, job).await?;
@@ -398,6 +404,7 @@ fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
         .into_iter()
         .filter(|kind| free(kind, ORDERS_AT_ONCE))
         .chain([EXPORT].into_iter().filter(|kind| free(kind, EXPORTS_AT_ONCE)))
+        .chain([CAMPAIGN].into_iter().filter(|kind| free(kind, CAMPAIGNS_AT_ONCE)))
         .chain(LANE_KINDS.into_iter().filter(|kind| free(kind, LANE_WIDTH)))
         .collect()
 }

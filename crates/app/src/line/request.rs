@@ -223,35 +223,34 @@ impl Line {
         &self,
         account: &Account,
         state: Option<&str>,
-        mut after: Option<(TimeUs, Sid)>,
+        after: Option<(TimeUs, Sid)>,
         limit: usize,
     ) -> Result<(Vec<RequestView>, Option<(TimeUs, Sid)>)> {
-        let mut found = Vec::new();
+        let mut found: Vec<RequestView> = Vec::new();
+        let mut query = DocumentQuery {
+            newest_first: true,
+            after,
+            limit: PAGE,
+            ..DocumentQuery::default()
+        };
         loop {
-            let query = DocumentQuery {
-                newest_first: true,
-                after,
-                limit: PAGE,
-                ..DocumentQuery::default()
-            };
-            let page = self
+            let page: Vec<Document<Body>> = self
                 .vault
-                .list_documents::<Body>(account, DocumentKind::Request, &query, Reader::Account)
+                .page_documents(account, DocumentKind::Request, &mut query, Reader::Account)
                 .await?;
-            let Some(last) = page.last() else {
-                return Ok((found, None));
-            };
-            after = Some((last.at, last.id));
             for document in &page {
                 let view = self.view(document);
                 if state.is_some_and(|state| state != view.state.as_str()) {
                     continue;
                 }
                 if found.len() == limit {
-                    let last: Option<&RequestView> = found.last();
-                    return Ok((found.clone(), last.map(|last| (last.opened_at, last.id))));
+                    let last = found.last().map(|last| (last.opened_at, last.id));
+                    return Ok((found, last));
                 }
                 found.push(view);
+            }
+            if query.after.is_none() {
+                return Ok((found, None));
             }
         }
     }

@@ -71,6 +71,11 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         platform::recordings::list, platform::recordings::of_call, platform::recordings::get,
         platform::recordings::delete,
         platform::sms::send, platform::sms::bulk_send, platform::sms::get,
+        platform::campaigns::create::create, platform::campaigns::list::list, platform::campaigns::one::get,
+        platform::campaigns::one::put, platform::campaigns::one::delete, platform::campaigns::calls::calls,
+        platform::campaigns::calls::report,
+        platform::exophones::list, platform::exophones::get, platform::exophones::create, platform::exophones::update,
+        platform::exophones::release,
         platform::contacts::create, platform::contacts::update_many, platform::contacts::list, platform::contacts::get,
         platform::contacts::update, platform::contacts::delete, platform::upload::upload, platform::upload::status,
         platform::lists::create, platform::lists::update_many, platform::lists::list, platform::lists::get,
@@ -129,6 +134,8 @@ fn add_refusals(base: &str, operation: Option<&mut utoipa::openapi::path::Operat
                 "application/json",
                 Content::new(Some(Ref::from_schema_name("Envelope_Item_Value"))),
             )
+        } else if base == access::BETA_PATH {
+            response.content("application/json", Content::new(Some(Object::new())))
         } else if is_platform {
             let exception = || Content::new(Some(Object::new()));
             response
@@ -211,6 +218,8 @@ pub fn router(door: Arc<Door>) -> Router {
     let guard = middleware::from_fn_with_state(Arc::clone(&door), access::authorize);
     let second = platform::router_v2().layer(middleware::from_fn(layers::limit_time));
     let second = second.route_layer(guard.clone());
+    let beta = platform::router_beta().layer(middleware::from_fn(layers::limit_time));
+    let beta = beta.route_layer(guard.clone());
     let guarded = account.merge(streams).route_layer(guard);
     let public = Router::new()
         .route("/presigned/{account}/{sid}", get(recordings::presigned::presigned))
@@ -225,6 +234,7 @@ pub fn router(door: Arc<Door>) -> Router {
     public
         .nest(access::ACCOUNT_PATH, guarded)
         .nest(access::V2_PATH, second)
+        .nest(access::BETA_PATH, beta)
         .fallback(|| async { Problem::not_found("path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod deletion;
+mod exophones;
 mod export;
 mod holds;
 mod import;
@@ -89,6 +90,9 @@ enum Command {
     /// List and answer requests for the deletion of single recordings.
     #[command(subcommand)]
     Requests(requests::Requests),
+    /// List, add and release an account's numbers (ExoPhones).
+    #[command(subcommand)]
+    Exophones(exophones::Exophones),
     /// List an account's deletions.
     Deletions(proof::Deletions),
     /// Write a deletion's certificate.
@@ -278,6 +282,7 @@ async fn dispatch(cli: Cli) -> Done {
         Command::Holds(command) => command.run(&site, &out).await,
         Command::Delete(command) => command.run(&site, &out).await,
         Command::Requests(command) => command.run(&site, &out).await,
+        Command::Exophones(command) => command.run(&site, &out).await,
         Command::Deletions(command) => command.run(&site, &out).await,
         Command::Certificate(command) => command.run(&site, &out).await,
         Command::Backup(command) => command.run(&site, &out).await,

@@ -62,7 +62,14 @@ impl V2 {
         })
     }
 
-    fn finish(&self, mut response: Response) -> Response {
+    /// An answer with a list of what became of things, under this status.
+    pub fn list<T: Serialize>(&self, status: StatusCode, results: Vec<Result<T, Failure>>) -> Response {
+        let items: Vec<Item<T>> = results.into_iter().map(Item::from).collect();
+        self.finish(answer(&self.method, status, None, items))
+    }
+
+    /// An answer with what is left of the rate limit.
+    pub fn finish(&self, mut response: Response) -> Response {
         self.allowance.write(response.headers_mut());
         response
     }
@@ -188,6 +195,18 @@ impl Failure {
             description: description.into(),
             headers: Vec::new(),
         }
+    }
+
+    /// The HTTP status of what failed.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, and what would be right.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
     }
 
     /// A field whose value is wrong.

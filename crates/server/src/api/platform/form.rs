@@ -34,6 +34,20 @@ impl Fields {
         )
     }
 
+    fn of_json(text: &[u8]) -> Result<Self, Fault> {
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(text).map_err(|_| Fault::bad("body", "Expected a JSON object."))?;
+        let text_of = |value: &serde_json::Value| match value {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(_) | serde_json::Value::Bool(_) => Some(value.to_string()),
+            _ => None,
+        };
+        let fields = object
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_ascii_lowercase(), text_of(value)?)));
+        Ok(Self(fields.collect()))
+    }
+
     /// A value, if it was sent and is not empty. The first of several counts.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&str> {
@@ -138,6 +152,25 @@ pub fn read_party(name: &'static str, text: &str, account: &Account) -> Result<N
         return Err(Fault::bad(name, "Mandatory parameter missing."));
     }
     Ok(number)
+}
+
+/// A form or a flat JSON object: newer clients of the platform send either.
+pub struct AnyBody(pub Result<Fields, Fault>);
+
+impl FromRequest<Arc<Door>> for AnyBody {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request(request: Request, door: &Arc<Door>) -> Result<Self, Self::Rejection> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let is_json = kind.is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
+        if !is_json {
+            let FormBody(fields) = FormBody::from_request(request, door).await?;
+            return Ok(Self(fields));
+        }
+        let body = Bytes::from_request(request, door).await;
+        let body = crate::api::params::read_bytes(body, crate::api::MAX_BODY_BYTES).map_err(Fault::from);
+        Ok(Self(body.and_then(|bytes| Fields::of_json(&bytes))))
+    }
 }
 
 /// A form body, or none that could be read.

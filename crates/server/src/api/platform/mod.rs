@@ -6,9 +6,11 @@
 
 pub mod call;
 pub mod calls;
+pub mod campaigns;
 pub mod connect;
 pub mod contacts;
 pub mod envelope;
+pub mod exophones;
 pub mod form;
 pub mod limits;
 pub mod lists;
@@ -25,7 +27,10 @@ use axum::{
     routing::{delete, get, post},
 };
 
-use crate::{api::MAX_JSON_BYTES, door::Door};
+use crate::{
+    api::{MAX_BODY_BYTES, MAX_JSON_BYTES},
+    door::Door,
+};
 
 /// The platform's routes under an account's path of version 1.
 pub fn router() -> Router<Arc<Door>> {
@@ -64,5 +69,25 @@ pub fn router_v2() -> Router<Arc<Door>> {
         .route("/lists/{sid}", get(lists::get).put(lists::update).delete(lists::delete))
         .route("/lists/{sid}/contacts", get(lists::contacts).post(lists::add_contacts))
         .route("/lists/{sid}/contacts/{contact}", delete(lists::remove_contact))
+        .route("/campaigns", get(campaigns::list::list).post(campaigns::create::create))
+        .route(
+            "/campaigns/{id}",
+            get(campaigns::one::get)
+                .put(campaigns::one::put)
+                .delete(campaigns::one::delete),
+        )
+        .route("/campaigns/{id}/call-details", get(campaigns::calls::calls))
+        .route("/campaigns/{id}/report.csv", get(campaigns::calls::report))
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
+}
+
+/// The platform's routes for numbers.
+pub fn router_beta() -> Router<Arc<Door>> {
+    Router::new()
+        .route("/incomingphonenumbers", get(exophones::list).post(exophones::create))
+        .route(
+            "/incomingphonenumbers/{sid}",
+            get(exophones::get).put(exophones::update).delete(exophones::release),
+        )
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }

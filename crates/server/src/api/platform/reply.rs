@@ -32,6 +32,8 @@ pub enum Node {
     Text(String),
     /// A whole number.
     Number(i64),
+    /// Yes or no.
+    Flag(bool),
     /// Members by name.
     Map(Vec<(&'static str, Self)>),
     /// Items, and the name that each has in XML.
@@ -57,6 +59,7 @@ impl Serialize for Node {
             Self::Nothing => serializer.serialize_none(),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Number(number) => serializer.serialize_i64(*number),
+            Self::Flag(on) => serializer.serialize_bool(*on),
             Self::Map(members) => {
                 let mut map = serializer.serialize_map(Some(members.len()))?;
                 for (name, node) in members {
@@ -92,6 +95,7 @@ fn write_xml(writer: &mut Writer<Vec<u8>>, name: &str, node: &Node) -> std::io::
             writer.write_event(Event::Text(BytesText::new(&text)))?;
         }
         Node::Number(number) => writer.write_event(Event::Text(BytesText::new(&number.to_string())))?,
+        Node::Flag(on) => writer.write_event(Event::Text(BytesText::new(if *on { "true" } else { "false" })))?,
         Node::Map(members) => {
             for (name, node) in members {
                 write_xml(writer, name, node)?;
@@ -123,10 +127,10 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form that a path asks for.
+    /// The form that a path asks for; above version 1 there is JSON alone.
     #[must_use]
     pub fn of_path(path: &str) -> Self {
-        if path.ends_with(".json") || path.contains(".json/") {
+        if path.ends_with(".json") || path.contains(".json/") || path.starts_with("/v2") {
             Self::Json
         } else {
             Self::Xml
