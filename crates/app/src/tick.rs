@@ -116,6 +116,8 @@ impl Vault {
                 report.wake(next);
             }
         }
+        let sessions = self.sweep_sessions(now).await;
+        report.note("sessions", sessions);
         let published = self.publish().await;
         report.log_size = report.note("transparency log", published).unwrap_or_default();
         self.tick_purge(now, &mut report).await;

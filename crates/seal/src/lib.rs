@@ -12,9 +12,11 @@ mod error;
 mod key;
 pub mod log;
 pub mod note;
+pub mod password;
 pub mod provider;
 pub mod sign;
 pub mod stream;
+pub mod webauthn;
 pub mod wrap;
 
 pub use error::SealError;

@@ -15,9 +15,10 @@ use callvault_app::{
     Account,
     account::Role,
     core::{
-        Class, Number,
+        AccountSid, Class, Number,
         record::{Entry, Record},
     },
+    scope::{Scope, Scopes},
 };
 use serde_json::json;
 use tracing::Instrument as _;
@@ -49,7 +50,9 @@ pub struct Operation {
     pub path: &'static str,
     /// Its name in logs.
     pub name: &'static str,
-    /// Whose tokens may.
+    /// What a token that is narrowed must be narrowed to; nothing where no token comes in, only who is signed in.
+    pub scope: Option<Scope>,
+    /// Who may.
     pub roles: &'static [Role],
     /// What it does.
     pub effect: Effect,
@@ -58,16 +61,18 @@ pub struct Operation {
 }
 
 use Effect::{Changes, Reads, Stores};
-use Role::{Admin, Auditor, Compliance, Developer, Owner, Support};
+use Role::{Admin, Auditor, Compliance, Developer, Operator, Owner, Support};
 
 /// Records and recordings.
 const DATA: &[Role] = &[Owner, Admin, Developer, Compliance];
-/// What is kept how long, what is held, what went.
-const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
+/// What is kept how long, what is held, what went: the account's own people, and the operator's.
+const SHOWN: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor, Operator];
 /// Settings that delete.
 const SETTINGS: &[Role] = &[Owner, Compliance];
 /// Where events go.
 const KEYS: &[Role] = &[Owner, Admin, Developer];
+/// Who else comes in.
+const TEAM: &[Role] = &[Owner, Admin];
 /// The account's own logs: they name what was looked at.
 const LOGS: &[Role] = &[Owner, Admin, Compliance];
 
@@ -75,6 +80,7 @@ const fn op(
     method: Method,
     path: &'static str,
     name: &'static str,
+    scope: Scope,
     roles: &'static [Role],
     effect: Effect,
 ) -> Operation {
@@ -82,6 +88,7 @@ const fn op(
         method,
         path,
         name,
+        scope: Some(scope),
         roles,
         effect,
         platform: false,
@@ -93,61 +100,54 @@ const fn platform(method: Method, path: &'static str, name: &'static str, effect
         method,
         path,
         name,
+        scope: Some(Scope::Platform),
         roles: DATA,
         effect,
         platform: true,
     }
 }
 
-/// Every operation of an account.
+/// Every operation of an account; one line each.
+#[rustfmt::skip]
 pub static OPERATIONS: &[Operation] = &[
-    op(Method::POST, "/records", "records.create", DATA, Stores),
-    op(Method::POST, "/records/bulk", "records.bulk", DATA, Stores),
-    op(Method::GET, "/records/calls", "calls.list", DATA, Reads),
-    op(Method::GET, "/records/calls/{sid}", "calls.get", DATA, Reads),
-    op(Method::GET, "/records/messages", "messages.list", DATA, Reads),
-    op(Method::GET, "/records/messages/{sid}", "messages.get", DATA, Reads),
-    op(Method::GET, "/recordings", "recordings.list", DATA, Reads),
-    op(Method::POST, "/recordings", "recordings.create", DATA, Stores),
-    op(Method::GET, "/recordings/{sid}", "recordings.get", DATA, Reads),
-    op(Method::GET, "/recordings/{sid}/audio", "recordings.audio", DATA, Reads),
-    op(
-        Method::DELETE,
-        "/recordings/{sid}",
-        "recording.deleted",
-        SETTINGS,
-        Changes,
-    ),
-    op(Method::GET, "/exports/manifest", "exports.manifest", DATA, Reads),
-    op(
-        Method::GET,
-        "/exports/recordings.tar",
-        "exports.recordings",
-        DATA,
-        Reads,
-    ),
-    op(Method::GET, "/exports/calls/{file}", "exports.vcon", DATA, Reads),
-    op(Method::GET, "/exports/{file}", "exports.records", DATA, Reads),
-    op(Method::GET, "/retention", "retention.get", RULES, Reads),
-    op(Method::PUT, "/retention", "retention.changed", SETTINGS, Changes),
-    op(Method::GET, "/retention/preview", "retention.preview", RULES, Reads),
-    op(Method::GET, "/forecast", "forecast.get", RULES, Reads),
-    op(Method::GET, "/holds", "holds.list", RULES, Reads),
-    op(Method::POST, "/holds", "hold.placed", SETTINGS, Changes),
-    op(Method::POST, "/holds/{id}/lift", "hold.lifted", SETTINGS, Changes),
-    op(Method::GET, "/deletions", "deletions.list", RULES, Reads),
-    op(
-        Method::GET,
-        "/deletions/{index}/certificate",
-        "certificate.get",
-        RULES,
-        Reads,
-    ),
-    op(Method::GET, "/webhooks", "webhooks.list", KEYS, Reads),
-    op(Method::POST, "/webhooks", "webhook.created", KEYS, Changes),
-    op(Method::DELETE, "/webhooks/{id}", "webhook.deleted", KEYS, Changes),
-    op(Method::POST, "/webhooks/{id}/replay", "webhook.replayed", KEYS, Changes),
-    op(Method::GET, "/logs/{class}", "logs.list", LOGS, Reads),
+    op(Method::POST, "/records", "records.create", Scope::RecordsWrite, DATA, Stores),
+    op(Method::POST, "/records/bulk", "records.bulk", Scope::RecordsWrite, DATA, Stores),
+    op(Method::GET, "/records/calls", "calls.list", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/records/calls/{sid}", "calls.get", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/records/messages", "messages.list", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/records/messages/{sid}", "messages.get", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/recordings", "recordings.list", Scope::RecordingsRead, DATA, Reads),
+    op(Method::POST, "/recordings", "recordings.create", Scope::RecordingsWrite, DATA, Stores),
+    op(Method::GET, "/recordings/{sid}", "recordings.get", Scope::RecordingsRead, DATA, Reads),
+    op(Method::GET, "/recordings/{sid}/audio", "recordings.audio", Scope::RecordingsRead, DATA, Reads),
+    op(Method::DELETE, "/recordings/{sid}", "recording.deleted", Scope::Deletions, SETTINGS, Changes),
+    op(Method::GET, "/exports/manifest", "exports.manifest", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/exports/recordings.tar", "exports.recordings", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/exports/calls/{file}", "exports.vcon", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/exports/{file}", "exports.records", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/retention", "retention.get", Scope::Retention, SHOWN, Reads),
+    op(Method::PUT, "/retention", "retention.changed", Scope::Retention, SETTINGS, Changes),
+    op(Method::GET, "/retention/preview", "retention.preview", Scope::Retention, SHOWN, Reads),
+    op(Method::GET, "/forecast", "forecast.get", Scope::Retention, SHOWN, Reads),
+    op(Method::GET, "/holds", "holds.list", Scope::Holds, SHOWN, Reads),
+    op(Method::POST, "/holds", "hold.placed", Scope::Holds, SETTINGS, Changes),
+    op(Method::POST, "/holds/{id}/lift", "hold.lifted", Scope::Holds, SETTINGS, Changes),
+    op(Method::GET, "/deletions", "deletions.list", Scope::Deletions, SHOWN, Reads),
+    op(Method::GET, "/deletions/{index}/certificate", "certificate.get", Scope::Deletions, SHOWN, Reads),
+    op(Method::GET, "/webhooks", "webhooks.list", Scope::Webhooks, KEYS, Reads),
+    op(Method::POST, "/webhooks", "webhook.created", Scope::Webhooks, KEYS, Changes),
+    op(Method::DELETE, "/webhooks/{id}", "webhook.deleted", Scope::Webhooks, KEYS, Changes),
+    op(Method::POST, "/webhooks/{id}/replay", "webhook.replayed", Scope::Webhooks, KEYS, Changes),
+    op(Method::GET, "/tokens", "tokens.list", Scope::Keys, TEAM, Reads),
+    op(Method::POST, "/tokens", "token.created", Scope::Keys, TEAM, Changes),
+    op(Method::POST, "/tokens/{key}/rotate", "token.rotated", Scope::Keys, TEAM, Changes),
+    op(Method::DELETE, "/tokens/{key}", "token.revoked", Scope::Keys, TEAM, Changes),
+    op(Method::GET, "/users", "users.list", Scope::Users, TEAM, Reads),
+    op(Method::POST, "/users", "user.invited", Scope::Users, TEAM, Changes),
+    op(Method::PUT, "/users/{user}", "user.changed", Scope::Users, TEAM, Changes),
+    op(Method::DELETE, "/users/{user}", "user.removed", Scope::Users, TEAM, Changes),
+    op(Method::POST, "/users/{user}/invitation", "user.invited_again", Scope::Users, TEAM, Changes),
+    op(Method::GET, "/logs/{class}", "logs.list", Scope::Logs, LOGS, Reads),
     platform(Method::GET, "/calls", "platform.calls.list", Reads),
     platform(Method::GET, "/calls.json", "platform.calls.list", Reads),
     platform(Method::GET, "/calls.json/{sid}", "platform.calls.get", Reads),
@@ -192,19 +192,35 @@ pub async fn authorize(
         return next.run(request).await;
     };
     let (mut parts, body) = request.into_parts();
-    let caller = match Caller::find(&mut parts, &params, &door).await {
+    let caller = match Caller::find(&parts, &params, &door).await {
         Ok(caller) => caller,
         Err(problem) => return refused(operation, &path, problem),
     };
+    // The platform's operations have limits of their own.
+    let allowance = door.rates.take(&caller.account, door.vault.now());
+    if !operation.platform && allowance.is_over() && !allowance.is_first_over() {
+        return allowance.refuse();
+    }
     let access = Access::new(&parts, &params, operation);
     let work = async move {
-        let response = match allow(operation, &caller) {
+        // Of those that are too many, the log has the first of each minute.
+        if !operation.platform && allowance.is_over() {
+            let response = allowance.refuse();
+            return match access.note(&door, &caller, response.status()).await {
+                Ok(()) => response,
+                Err(problem) => refused(operation, &path, problem),
+            };
+        }
+        let mut response = match allow(operation, caller.role, &caller.scopes) {
             Ok(()) => {
                 parts.extensions.insert(caller.clone());
                 next.run(Request::from_parts(parts, body)).await
             }
             Err(problem) => refused(operation, &path, problem),
         };
+        if !operation.platform {
+            allowance.write(response.headers_mut());
+        }
         match access.note(&door, &caller, response.status()).await {
             Ok(()) => response,
             // An access that cannot be logged is not answered: nobody could say later what was seen.
@@ -253,6 +269,9 @@ impl Access {
             "key": caller.token_key, "role": caller.role.as_str(), "status": status.as_u16(), "place": self.named,
             "took_us": u64::try_from(self.watch.elapsed().as_micros()).unwrap_or(u64::MAX),
         });
+        if let Some(user) = caller.user {
+            detail["user"] = user.to_string().into();
+        }
         if !self.query.is_empty() {
             detail["query"] = self.query.as_str().into();
         }
@@ -260,20 +279,36 @@ impl Access {
         if self.operation.effect == Changes && status.is_success() {
             classes.push(Class::Activity);
         }
-        note(door, caller, self.operation.name, &classes, &detail).await
+        note(door, &caller.account, self.operation.name, &classes, &detail).await
     }
 }
 
-fn allow(operation: &Operation, caller: &Caller) -> Answer<()> {
-    if operation.roles.contains(&caller.role) {
-        return Ok(());
+/// Whether this role, with these scopes, may.
+///
+/// # Errors
+/// 403.
+pub fn allow(operation: &Operation, role: Role, scopes: &Scopes) -> Answer<()> {
+    if !operation.roles.contains(&role) {
+        let roles: Vec<_> = operation.roles.iter().map(|role| role.as_str()).collect();
+        return Err(Problem::wrong_role(&roles.join(", ")));
     }
-    let roles: Vec<_> = operation.roles.iter().map(|role| role.as_str()).collect();
-    Err(Problem::wrong_role(&roles.join(", ")))
+    match operation.scope {
+        Some(scope) if !scopes.allow(scope) => Err(Problem::wrong_scope(scope.as_str())),
+        _ => Ok(()),
+    }
 }
 
 /// Writes entries into the account's logs; they are durable when this returns.
-async fn note(door: &Door, caller: &Caller, name: &str, classes: &[Class], detail: &serde_json::Value) -> Answer<()> {
+///
+/// # Errors
+/// Those of the vault.
+pub(crate) async fn note(
+    door: &Door,
+    account: &AccountSid,
+    name: &str,
+    classes: &[Class],
+    detail: &serde_json::Value,
+) -> Answer<()> {
     let now = door.vault.now();
     let mut entries = Vec::with_capacity(classes.len());
     for class in classes {
@@ -286,7 +321,7 @@ async fn note(door: &Door, caller: &Caller, name: &str, classes: &[Class], detai
         };
         entries.extend(Record::of_log(*class, entry));
     }
-    match door.batcher.ingest(caller.account.clone(), entries).await {
+    match door.batcher.ingest(account.clone(), entries).await {
         Ok(_) => Ok(()),
         // The request closed the account: its logs went with it.
         Err(problem) if problem.status == 404 => Ok(()),

@@ -16,6 +16,7 @@ mod proof;
 mod recordings;
 mod running;
 mod safety;
+mod tokens;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -68,9 +69,9 @@ enum Command {
     /// Create and list accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
-    /// Create, list and revoke API tokens.
+    /// Create, list, rotate and revoke API tokens.
     #[command(subcommand)]
-    Tokens(accounts::Tokens),
+    Tokens(tokens::Tokens),
     /// Show, preview and set how long recordings are kept.
     #[command(subcommand)]
     Retention(keeping::Retention),
