@@ -1,4 +1,4 @@
-//! Accounts: creating them, their tokens, their retention settings and plans.
+//! Accounts: creating them, their roles, their retention settings and plans.
 
 use callvault_core::{
     AccountSid, Plan, TimeUs,
@@ -6,10 +6,9 @@ use callvault_core::{
     forecast::Preview,
     retention::Policy,
 };
-use callvault_seal::{digest::sha256, random_bytes};
 use callvault_store::{
     StoreError,
-    rows::{AccountRow, KeyPurpose, TokenRow},
+    rows::{AccountRow, KeyPurpose},
 };
 
 use crate::{
@@ -17,7 +16,9 @@ use crate::{
     vault::{Account, Vault},
 };
 
-/// What a token may do.
+pub use crate::token::{Caller, NewToken, TokenView};
+
+/// What a token or a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -33,10 +34,12 @@ pub enum Role {
     Support,
     /// Sees rules, proofs and logs, and changes nothing.
     Auditor,
+    /// Of the operator, not of an account: sees every account's rules, not its records.
+    Operator,
 }
 
 impl Role {
-    /// Every role.
+    /// Every role of an account.
     pub const ALL: [Self; 6] = [
         Self::Owner,
         Self::Admin,
@@ -56,11 +59,35 @@ impl Role {
             Self::Compliance => "compliance",
             Self::Support => "support",
             Self::Auditor => "auditor",
+            Self::Operator => "operator",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+
+    /// A role as the catalog has it.
+    pub(crate) fn from_stored(name: &str) -> Result<Self> {
+        let damaged = || VaultError::Damaged {
+            what: "catalog",
+            reason: "a role is unknown".to_owned(),
+        };
+        Self::from_name(name)
+            .or((name == "operator").then_some(Self::Operator))
+            .ok_or_else(damaged)
+    }
+
+    /// Whether this role may give the other one to somebody, and take it away: what it may do itself, and the owner also
+    /// appoints who reads what is restricted.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        match self {
+            Self::Owner => other != Self::Operator,
+            Self::Admin => matches!(other, Self::Admin | Self::Developer | Self::Support | Self::Auditor),
+            Self::Operator => other == Self::Operator,
+            _ => false,
+        }
     }
 
     /// The reader that this role is.
@@ -84,39 +111,6 @@ impl std::str::FromStr for Role {
             )
         })
     }
-}
-
-/// A new token. The secret is shown once; the vault keeps its hash.
-#[derive(Clone)]
-pub struct NewToken {
-    /// The Basic auth user.
-    pub token_key: String,
-    /// The Basic auth password, 64 hexadecimal digits.
-    pub secret: String,
-}
-
-/// A token as people see it. The secret is not kept, and so not here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenView {
-    /// The Basic auth user.
-    pub token_key: String,
-    /// `developer` or `compliance`.
-    pub role: String,
-    /// When it was made.
-    pub created_at: TimeUs,
-    /// When it was revoked, if it was.
-    pub revoked_at: Option<TimeUs>,
-}
-
-/// Who a request comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The account of the token.
-    pub account: AccountSid,
-    /// The token's role.
-    pub role: Role,
-    /// The token's public part.
-    pub token_key: String,
 }
 
 impl Vault {
@@ -145,83 +139,6 @@ impl Vault {
                 "an account of this name exists or existed; choose another name",
             )),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Makes a token for an account.
-    ///
-    /// # Errors
-    /// [`VaultError::NotFound`] when there is no such account.
-    pub async fn create_token(&self, sid: &AccountSid, role: Role) -> Result<NewToken> {
-        let account = self.get_account(sid).await?;
-        let token_key = hex::encode(random_bytes::<12>()?);
-        let secret = hex::encode(random_bytes::<32>()?);
-        let row = TokenRow {
-            account: account.sid,
-            token_key: token_key.clone(),
-            hash: sha256(&[secret.as_bytes()]).to_vec(),
-            role: role.as_str().to_owned(),
-            created_at: self.now(),
-            revoked_at: None,
-        };
-        self.catalog.insert_token(&row).await?;
-        Ok(NewToken { token_key, secret })
-    }
-
-    /// Finds who a token belongs to; nothing when key or secret are wrong or the token is revoked. The secret is
-    /// compared by hash, in constant time. The account's SID may stand for the key, as old clients of the platform have
-    /// it.
-    ///
-    /// # Errors
-    /// Those of the catalog.
-    pub async fn find_caller(&self, token_key: &str, secret: &str) -> Result<Option<Caller>> {
-        let hash = sha256(&[secret.as_bytes()]);
-        let rows = match (
-            self.catalog.find_token(token_key).await?,
-            token_key.parse::<AccountSid>(),
-        ) {
-            (Some(row), _) => vec![row],
-            (None, Ok(account)) => self.catalog.list_tokens(&account).await?,
-            (None, Err(_)) => Vec::new(),
-        };
-        let fits = |row: &TokenRow| callvault_seal::digest::is_equal(&row.hash, &hash) && row.revoked_at.is_none();
-        let row = rows.into_iter().find(fits);
-        Ok(row.and_then(|row| {
-            let role = Role::from_name(&row.role)?;
-            Some(Caller {
-                account: row.account,
-                role,
-                token_key: row.token_key,
-            })
-        }))
-    }
-
-    /// Every token of an account, revoked ones included, oldest first.
-    ///
-    /// # Errors
-    /// [`VaultError::NotFound`] when there is no such account.
-    pub async fn list_tokens(&self, sid: &AccountSid) -> Result<Vec<TokenView>> {
-        let account = self.get_account(sid).await?;
-        let mut rows = self.catalog.list_tokens(&account.sid).await?;
-        rows.sort_by_key(|row| row.created_at);
-        let view = |row: TokenRow| TokenView {
-            token_key: row.token_key,
-            role: row.role,
-            created_at: row.created_at,
-            revoked_at: row.revoked_at,
-        };
-        Ok(rows.into_iter().map(view).collect())
-    }
-
-    /// Revokes a token; the next request with it fails.
-    ///
-    /// # Errors
-    /// [`VaultError::NotFound`] when there is no such token in force.
-    pub async fn revoke_token(&self, sid: &AccountSid, token_key: &str) -> Result<()> {
-        if self.catalog.revoke_token(sid, token_key, self.now()).await? {
-            Ok(())
-        } else {
-            Err(VaultError::NotFound { what: "token" })
         }
     }
 

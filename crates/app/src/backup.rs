@@ -69,6 +69,8 @@ pub struct RestoreReport {
     pub objects: u64,
     /// Tokens that the backup holds and that were in force: which of them were revoked since is not known, so all are.
     pub tokens_revoked: u64,
+    /// Users who were disabled, with every session ended.
+    pub users_disabled: u64,
     /// When the backup was taken. Holds, retention settings and floors are those of then.
     pub taken_at: TimeUs,
     /// Keys whose epoch is over: what they open is lost. Zero for a backup within its time.
@@ -206,8 +208,8 @@ impl Vault {
 /// returns, and the catalog cannot be opened for reading until it is.
 ///
 /// `log` is where the newest log is: the region's object store, or a mirror of it. `objects` may be the surviving
-/// object store; what it lacks is copied back. Tokens are revoked unless `keeps_tokens`: one that was revoked after the
-/// backup would be in force again.
+/// object store; what it lacks is copied back. Tokens are revoked and users disabled unless
+/// `keeps_tokens`: one that was revoked after the backup would be in force again.
 ///
 /// # Errors
 /// [`VaultError::Invalid`] when the key store holds no key, or `log` is older than the log that the key store has seen;
@@ -296,6 +298,7 @@ pub async fn restore(
         .await?;
     if !keeps_tokens {
         report.tokens_revoked = revoke_tokens(&vault, now).await?;
+        report.users_disabled = vault.catalog.disable_all_users(now).await?;
     }
     for epoch in vault.catalog.list_epochs().await? {
         if !vault.keys.provider().list_epoch_roots()?.contains(&epoch.epoch) {

@@ -26,12 +26,18 @@ pub mod ingest;
 pub mod keys;
 pub mod line;
 mod partition;
+pub mod passkey;
 pub mod publish;
 pub mod read;
+pub mod realm;
 pub mod recording;
 pub mod schedule;
+pub mod scope;
 pub mod segment;
+pub mod session;
 pub mod tick;
+pub mod token;
+pub mod user;
 pub mod vault;
 
 pub use callvault_core as core;

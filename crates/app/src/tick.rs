@@ -120,6 +120,8 @@ impl Vault {
         }
         let swept = self.sweep_documents(now, &mut report).await;
         report.note("documents", swept);
+        let sessions = self.sweep_sessions(now).await;
+        report.note("sessions", sessions);
         let published = self.publish().await;
         report.log_size = report.note("transparency log", published).unwrap_or_default();
         self.tick_purge(now, &mut report).await;

@@ -23,6 +23,7 @@ use crate::{
     keys::{AccountKeys, KeyRing},
     partition::SegmentCache,
     publish,
+    realm::OperatorKeys,
 };
 
 pub(crate) const REGION: &str = "region";
@@ -59,6 +60,7 @@ pub struct Vault {
     pub(crate) keys: KeyRing,
     pub(crate) signer: LogSigner,
     pub(crate) subjects: callvault_seal::blind::BlindIndex,
+    pub(crate) operator_keys: Arc<OperatorKeys>,
     pub(crate) purge: Purge,
     pub(crate) floors: Vec<Floor>,
     pub(crate) segments: SegmentCache,
@@ -80,8 +82,18 @@ pub struct Account {
     pub keys: Arc<AccountKeys>,
     /// Country that national numbers are read in.
     pub country: phonenumber::country::Id,
+    /// When it was made.
+    pub created_at: TimeUs,
     pub(crate) key: KeyId,
     pub(crate) version: i64,
+}
+
+/// A page of accounts.
+pub struct AccountPage {
+    /// Open ones, in order of name; a page may have fewer than asked for.
+    pub accounts: Vec<AccountSid>,
+    /// Continues the listing; nothing at the end.
+    pub next: Option<AccountSid>,
 }
 
 impl Vault {
@@ -146,6 +158,7 @@ impl Vault {
         keys.load().await?;
         Ok(Self {
             subjects: callvault_seal::blind::BlindIndex::new(seed.derive(b"erase-subjects")),
+            operator_keys: Arc::new(OperatorKeys::new(&seed)),
             region,
             catalog,
             objects,
@@ -294,6 +307,7 @@ impl Vault {
             holds,
             keys,
             country,
+            created_at: row.created_at,
             key: row.key,
             version: row.version,
         })
@@ -305,6 +319,22 @@ impl Vault {
     /// Those of the catalog.
     pub async fn list_accounts(&self) -> Result<Vec<AccountSid>> {
         self.list_accounts_where(|row| row.closed_at.is_none()).await
+    }
+
+    /// Accounts after this one, in order of name; closed ones are left out.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn list_accounts_after(&self, after: Option<&AccountSid>, limit: usize) -> Result<AccountPage> {
+        let limit = u32::try_from(limit).unwrap_or(ACCOUNTS_PAGE);
+        let rows = self.catalog.list_accounts(after, limit).await?;
+        let is_full = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
+        let next = rows.last().filter(|_| is_full).map(|row| row.account.clone());
+        let open = rows.into_iter().filter(|row| row.closed_at.is_none());
+        Ok(AccountPage {
+            accounts: open.map(|row| row.account).collect(),
+            next,
+        })
     }
 
     /// Accounts whose closing began and has not ended.

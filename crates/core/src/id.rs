@@ -135,6 +135,11 @@ hex_id!(
     "hold id"
 );
 hex_id!(
+    /// A user's identifier: 16 random bytes.
+    UserId,
+    "user id"
+);
+hex_id!(
     /// An erased record in a log leaf: a keyed hash of its SID, 16 bytes.
     Subject,
     "subject"

@@ -13,9 +13,11 @@ pub mod jws;
 mod key;
 pub mod log;
 pub mod note;
+pub mod password;
 pub mod provider;
 pub mod sign;
 pub mod stream;
+pub mod webauthn;
 pub mod wrap;
 
 pub use error::SealError;

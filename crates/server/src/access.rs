@@ -18,6 +18,7 @@ use callvault_app::{
         AccountSid, Class, Number, Sid,
         record::{Entry, Record},
     },
+    scope::{Scope, Scopes},
 };
 use serde_json::json;
 use tracing::Instrument as _;
@@ -65,7 +66,9 @@ pub struct Operation {
     pub path: &'static str,
     /// Its name in logs.
     pub name: &'static str,
-    /// Whose tokens may.
+    /// What a token that is narrowed must be narrowed to; nothing where no token comes in, only who is signed in.
+    pub scope: Option<Scope>,
+    /// Who may.
     pub roles: &'static [Role],
     /// What it does.
     pub effect: Effect,
@@ -74,12 +77,12 @@ pub struct Operation {
 }
 
 use Effect::{Changes, Reads, Stores};
-use Role::{Admin, Auditor, Compliance, Developer, Owner, Support};
+use Role::{Admin, Auditor, Compliance, Developer, Operator, Owner, Support};
 
 /// Records and recordings.
 const DATA: &[Role] = &[Owner, Admin, Developer, Compliance];
-/// What is kept how long, what is held, what went.
-const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
+/// What is kept how long, what is held, what went: the account's own people, and the operator's.
+const SHOWN: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor, Operator];
 /// Settings that delete.
 const SETTINGS: &[Role] = &[Owner, Compliance];
 /// The second person of a deletion (spec, "Who uses it").
@@ -88,6 +91,8 @@ const APPROVERS: &[Role] = &[Owner, Compliance, Support];
 const OUTLETS: &[Role] = &[Owner, Admin, Compliance];
 /// Where events go.
 const KEYS: &[Role] = &[Owner, Admin, Developer];
+/// Who else comes in.
+const TEAM: &[Role] = &[Owner, Admin];
 /// The account's own logs: they name what was looked at.
 const LOGS: &[Role] = &[Owner, Admin, Compliance];
 
@@ -95,6 +100,7 @@ const fn op(
     method: Method,
     path: &'static str,
     name: &'static str,
+    scope: Scope,
     roles: &'static [Role],
     effect: Effect,
 ) -> Operation {
@@ -103,6 +109,7 @@ const fn op(
         base: ACCOUNT_PATH,
         path,
         name,
+        scope: Some(scope),
         roles,
         effect,
         style: Style::Problem,
@@ -115,6 +122,7 @@ const fn platform(method: Method, path: &'static str, name: &'static str, effect
         base: ACCOUNT_PATH,
         path,
         name,
+        scope: Some(Scope::Platform),
         roles: DATA,
         effect,
         style: Style::V1,
@@ -133,6 +141,7 @@ const fn v2(
         base: V2_PATH,
         path,
         name,
+        scope: Some(Scope::Platform),
         roles,
         effect,
         style: Style::V2,
@@ -145,113 +154,72 @@ const fn beta(method: Method, path: &'static str, name: &'static str, effect: Ef
         base: BETA_PATH,
         path,
         name,
+        scope: Some(Scope::Platform),
         roles: DATA,
         effect,
         style: Style::V1,
     }
 }
 
-/// Every operation of an account.
+/// Every operation of an account; one line each.
+#[rustfmt::skip]
 pub static OPERATIONS: &[Operation] = &[
-    op(Method::POST, "/records", "records.create", DATA, Stores),
-    op(Method::POST, "/records/bulk", "records.bulk", DATA, Stores),
-    op(Method::GET, "/records/calls", "calls.list", DATA, Reads),
-    op(Method::GET, "/records/calls/{sid}", "calls.get", DATA, Reads),
-    op(Method::GET, "/records/messages", "messages.list", DATA, Reads),
-    op(Method::GET, "/records/messages/{sid}", "messages.get", DATA, Reads),
-    op(Method::GET, "/records/recordings", "recordings.list", DATA, Reads),
-    op(Method::POST, "/records/recordings", "recordings.create", DATA, Stores),
-    op(Method::GET, "/records/recordings/{sid}", "recordings.get", DATA, Reads),
-    op(
-        Method::GET,
-        "/records/recordings/{sid}/audio",
-        "recordings.audio",
-        DATA,
-        Reads,
-    ),
-    op(Method::GET, "/requests", "requests.list", RULES, Reads),
-    op(Method::POST, "/requests", "request.opened", DATA, Changes),
-    op(Method::GET, "/requests/preview", "requests.preview", DATA, Reads),
-    op(Method::GET, "/requests/{id}", "requests.get", RULES, Reads),
-    op(
-        Method::POST,
-        "/requests/{id}/approve",
-        "request.approved",
-        APPROVERS,
-        Changes,
-    ),
-    op(
-        Method::POST,
-        "/requests/{id}/decline",
-        "request.declined",
-        APPROVERS,
-        Changes,
-    ),
-    op(
-        Method::POST,
-        "/requests/{id}/withdraw",
-        "request.withdrawn",
-        DATA,
-        Changes,
-    ),
-    op(Method::GET, "/exports/contacts.csv", "exports.contacts", DATA, Reads),
-    op(Method::GET, "/exports/manifest", "exports.manifest", DATA, Reads),
-    op(
-        Method::GET,
-        "/exports/recordings.tar",
-        "exports.recordings",
-        DATA,
-        Reads,
-    ),
-    op(Method::GET, "/exports/schedule", "exports.schedule", DATA, Reads),
-    op(Method::PUT, "/exports/schedule", "export.scheduled", OUTLETS, Changes),
-    op(
-        Method::DELETE,
-        "/exports/schedule",
-        "export.unscheduled",
-        OUTLETS,
-        Changes,
-    ),
-    op(Method::GET, "/exports/calls/{file}", "exports.vcon", DATA, Reads),
-    op(Method::GET, "/exports/{file}", "exports.records", DATA, Reads),
-    op(Method::GET, "/retention", "retention.get", RULES, Reads),
-    op(Method::PUT, "/retention", "retention.changed", SETTINGS, Changes),
-    op(Method::GET, "/retention/preview", "retention.preview", RULES, Reads),
-    op(Method::GET, "/forecast", "forecast.get", RULES, Reads),
-    op(Method::GET, "/holds", "holds.list", RULES, Reads),
-    op(Method::POST, "/holds", "hold.placed", SETTINGS, Changes),
-    op(Method::POST, "/holds/{id}/lift", "hold.lifted", SETTINGS, Changes),
-    op(Method::GET, "/deletions", "deletions.list", RULES, Reads),
-    op(
-        Method::GET,
-        "/deletions/{index}/certificate",
-        "certificate.get",
-        RULES,
-        Reads,
-    ),
-    op(Method::GET, "/webhooks", "webhooks.list", KEYS, Reads),
-    op(Method::POST, "/webhooks", "webhook.created", KEYS, Changes),
-    op(Method::DELETE, "/webhooks/{id}", "webhook.deleted", KEYS, Changes),
-    op(Method::POST, "/webhooks/{id}/replay", "webhook.replayed", KEYS, Changes),
-    op(Method::GET, "/logs/{class}", "logs.list", LOGS, Reads),
+    op(Method::POST, "/records", "records.create", Scope::RecordsWrite, DATA, Stores),
+    op(Method::POST, "/records/bulk", "records.bulk", Scope::RecordsWrite, DATA, Stores),
+    op(Method::GET, "/records/calls", "calls.list", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/records/calls/{sid}", "calls.get", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/records/messages", "messages.list", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/records/messages/{sid}", "messages.get", Scope::RecordsRead, DATA, Reads),
+    op(Method::GET, "/records/recordings", "recordings.list", Scope::RecordingsRead, DATA, Reads),
+    op(Method::POST, "/records/recordings", "recordings.create", Scope::RecordingsWrite, DATA, Stores),
+    op(Method::GET, "/records/recordings/{sid}", "recordings.get", Scope::RecordingsRead, DATA, Reads),
+    op(Method::GET, "/records/recordings/{sid}/audio", "recordings.audio", Scope::RecordingsRead, DATA, Reads),
+    op(Method::GET, "/requests", "requests.list", Scope::Deletions, SHOWN, Reads),
+    op(Method::POST, "/requests", "request.opened", Scope::Deletions, DATA, Changes),
+    op(Method::GET, "/requests/preview", "requests.preview", Scope::Deletions, DATA, Reads),
+    op(Method::GET, "/requests/{id}", "requests.get", Scope::Deletions, SHOWN, Reads),
+    op(Method::POST, "/requests/{id}/approve", "request.approved", Scope::Deletions, APPROVERS, Changes),
+    op(Method::POST, "/requests/{id}/decline", "request.declined", Scope::Deletions, APPROVERS, Changes),
+    op(Method::POST, "/requests/{id}/withdraw", "request.withdrawn", Scope::Deletions, DATA, Changes),
+    op(Method::GET, "/exports/contacts.csv", "exports.contacts", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/exports/manifest", "exports.manifest", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/exports/recordings.tar", "exports.recordings", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/exports/schedule", "exports.schedule", Scope::Exports, DATA, Reads),
+    op(Method::PUT, "/exports/schedule", "export.scheduled", Scope::Exports, OUTLETS, Changes),
+    op(Method::DELETE, "/exports/schedule", "export.unscheduled", Scope::Exports, OUTLETS, Changes),
+    op(Method::GET, "/exports/calls/{file}", "exports.vcon", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/exports/{file}", "exports.records", Scope::Exports, DATA, Reads),
+    op(Method::GET, "/retention", "retention.get", Scope::Retention, SHOWN, Reads),
+    op(Method::PUT, "/retention", "retention.changed", Scope::Retention, SETTINGS, Changes),
+    op(Method::GET, "/retention/preview", "retention.preview", Scope::Retention, SHOWN, Reads),
+    op(Method::GET, "/forecast", "forecast.get", Scope::Retention, SHOWN, Reads),
+    op(Method::GET, "/holds", "holds.list", Scope::Holds, SHOWN, Reads),
+    op(Method::POST, "/holds", "hold.placed", Scope::Holds, SETTINGS, Changes),
+    op(Method::POST, "/holds/{id}/lift", "hold.lifted", Scope::Holds, SETTINGS, Changes),
+    op(Method::GET, "/deletions", "deletions.list", Scope::Deletions, SHOWN, Reads),
+    op(Method::GET, "/deletions/{index}/certificate", "certificate.get", Scope::Deletions, SHOWN, Reads),
+    op(Method::GET, "/webhooks", "webhooks.list", Scope::Webhooks, KEYS, Reads),
+    op(Method::POST, "/webhooks", "webhook.created", Scope::Webhooks, KEYS, Changes),
+    op(Method::DELETE, "/webhooks/{id}", "webhook.deleted", Scope::Webhooks, KEYS, Changes),
+    op(Method::POST, "/webhooks/{id}/replay", "webhook.replayed", Scope::Webhooks, KEYS, Changes),
+    op(Method::GET, "/tokens", "tokens.list", Scope::Keys, TEAM, Reads),
+    op(Method::POST, "/tokens", "token.created", Scope::Keys, TEAM, Changes),
+    op(Method::POST, "/tokens/{key}/rotate", "token.rotated", Scope::Keys, TEAM, Changes),
+    op(Method::DELETE, "/tokens/{key}", "token.revoked", Scope::Keys, TEAM, Changes),
+    op(Method::GET, "/users", "users.list", Scope::Users, TEAM, Reads),
+    op(Method::POST, "/users", "user.invited", Scope::Users, TEAM, Changes),
+    op(Method::PUT, "/users/{user}", "user.changed", Scope::Users, TEAM, Changes),
+    op(Method::DELETE, "/users/{user}", "user.removed", Scope::Users, TEAM, Changes),
+    op(Method::POST, "/users/{user}/invitation", "user.invited_again", Scope::Users, TEAM, Changes),
+    op(Method::GET, "/logs/{class}", "logs.list", Scope::Logs, LOGS, Reads),
     platform(Method::GET, "/calls", "platform.calls.list", Reads),
     platform(Method::GET, "/calls.json", "platform.calls.list", Reads),
     platform(Method::GET, "/calls.json/{sid}", "platform.calls.get", Reads),
     platform(Method::GET, "/calls/{sid}", "platform.calls.get", Reads),
     platform(Method::POST, "/calls/connect", "platform.calls.connect", Stores),
     platform(Method::POST, "/calls/connect.json", "platform.calls.connect", Stores),
-    platform(
-        Method::GET,
-        "/calls/{sid}/recordings",
-        "platform.recordings.of_call",
-        Reads,
-    ),
-    platform(
-        Method::GET,
-        "/calls/{sid}/recordings.json",
-        "platform.recordings.of_call",
-        Reads,
-    ),
+    platform(Method::GET, "/calls/{sid}/recordings", "platform.recordings.of_call", Reads),
+    platform(Method::GET, "/calls/{sid}/recordings.json", "platform.recordings.of_call", Reads),
     platform(Method::GET, "/recordings", "platform.recordings.list", Reads),
     platform(Method::GET, "/recordings.json", "platform.recordings.list", Reads),
     platform(Method::GET, "/recordings/{sid}", "platform.recordings.get", Reads),
@@ -276,58 +244,23 @@ pub static OPERATIONS: &[Operation] = &[
     v2(Method::PUT, "/lists/{sid}", "list.changed", DATA, Changes),
     v2(Method::DELETE, "/lists/{sid}", "list.deleted", DATA, Changes),
     v2(Method::GET, "/lists/{sid}/contacts", "lists.contacts", DATA, Reads),
-    v2(
-        Method::POST,
-        "/lists/{sid}/contacts",
-        "lists.contacts.add",
-        DATA,
-        Stores,
-    ),
-    v2(
-        Method::DELETE,
-        "/lists/{sid}/contacts/{contact}",
-        "list.contact.removed",
-        DATA,
-        Changes,
-    ),
+    v2(Method::POST, "/lists/{sid}/contacts", "lists.contacts.add", DATA, Stores),
+    v2(Method::DELETE, "/lists/{sid}/contacts/{contact}", "list.contact.removed", DATA, Changes),
     v2(Method::GET, "/campaigns", "campaigns.list", DATA, Reads),
     v2(Method::POST, "/campaigns", "campaign.created", DATA, Changes),
     v2(Method::GET, "/campaigns/{id}", "campaigns.get", DATA, Reads),
     v2(Method::PUT, "/campaigns/{id}", "campaign.changed", DATA, Changes),
     v2(Method::DELETE, "/campaigns/{id}", "campaign.canceled", DATA, Changes),
-    v2(
-        Method::GET,
-        "/campaigns/{id}/call-details",
-        "campaigns.calls",
-        DATA,
-        Reads,
-    ),
-    v2(
-        Method::GET,
-        "/campaigns/{id}/report.csv",
-        "campaigns.report",
-        DATA,
-        Reads,
-    ),
+    v2(Method::GET, "/campaigns/{id}/call-details", "campaigns.calls", DATA, Reads),
+    v2(Method::GET, "/campaigns/{id}/report.csv", "campaigns.report", DATA, Reads),
     beta(Method::GET, "/incomingphonenumbers", "exophones.list", Reads),
     beta(Method::POST, "/incomingphonenumbers", "exophone.added", Changes),
     beta(Method::GET, "/incomingphonenumbers/{sid}", "exophones.get", Reads),
     beta(Method::PUT, "/incomingphonenumbers/{sid}", "exophone.changed", Changes),
-    beta(
-        Method::DELETE,
-        "/incomingphonenumbers/{sid}",
-        "exophone.released",
-        Changes,
-    ),
-    op(Method::GET, "/suppressions", "suppressions.list", RULES, Reads),
-    op(Method::POST, "/suppressions", "suppression.added", DATA, Changes),
-    op(
-        Method::DELETE,
-        "/suppressions/{id}",
-        "suppression.lifted",
-        SETTINGS,
-        Changes,
-    ),
+    beta(Method::DELETE, "/incomingphonenumbers/{sid}", "exophone.released", Changes),
+    op(Method::GET, "/suppressions", "suppressions.list", Scope::Platform, SHOWN, Reads),
+    op(Method::POST, "/suppressions", "suppression.added", Scope::Platform, DATA, Changes),
+    op(Method::DELETE, "/suppressions/{id}", "suppression.lifted", Scope::Platform, SETTINGS, Changes),
 ];
 
 /// Where an account's paths begin: its own, and those of the platform's version 1.
@@ -368,19 +301,35 @@ pub async fn authorize(
         return next.run(request).await;
     };
     let (mut parts, body) = request.into_parts();
-    let caller = match Caller::find(&mut parts, &params, &door).await {
+    let caller = match Caller::find(&parts, &params, &door).await {
         Ok(caller) => caller,
         Err(problem) => return refused(operation, &path, problem),
     };
+    // The platform's operations have limits of their own.
+    let allowance = door.rates.take(&caller.account, door.vault.now());
+    if operation.style == Style::Problem && allowance.is_over() && !allowance.is_first_over() {
+        return allowance.refuse();
+    }
     let access = Access::new(&parts, &params, operation);
     let work = async move {
-        let response = match allow(operation, &caller) {
+        // Of those that are too many, the log has the first of each minute.
+        if operation.style == Style::Problem && allowance.is_over() {
+            let response = allowance.refuse();
+            return match access.note(&door, &caller, response.status()).await {
+                Ok(()) => response,
+                Err(problem) => refused(operation, &path, problem),
+            };
+        }
+        let mut response = match allow(operation, caller.role, &caller.scopes) {
             Ok(()) => {
                 parts.extensions.insert(caller.clone());
                 next.run(Request::from_parts(parts, body)).await
             }
             Err(problem) => refused(operation, &path, problem),
         };
+        if operation.style == Style::Problem {
+            allowance.write(response.headers_mut());
+        }
         match access.note(&door, &caller, response.status()).await {
             Ok(()) => response,
             // An access that cannot be logged is not answered: nobody could say later what was seen.
@@ -430,6 +379,9 @@ impl Access {
             "key": caller.token_key, "role": caller.role.as_str(), "status": status.as_u16(), "place": self.named,
             "took_us": u64::try_from(self.watch.elapsed().as_micros()).unwrap_or(u64::MAX),
         });
+        if let Some(user) = caller.user {
+            detail["user"] = user.to_string().into();
+        }
         if !self.query.is_empty() {
             detail["query"] = self.query.as_str().into();
         }
@@ -441,12 +393,19 @@ impl Access {
     }
 }
 
-fn allow(operation: &Operation, caller: &Caller) -> Answer<()> {
-    if operation.roles.contains(&caller.role) {
-        return Ok(());
+/// Whether this role, with these scopes, may.
+///
+/// # Errors
+/// 403.
+pub fn allow(operation: &Operation, role: Role, scopes: &Scopes) -> Answer<()> {
+    if !operation.roles.contains(&role) {
+        let roles: Vec<_> = operation.roles.iter().map(|role| role.as_str()).collect();
+        return Err(Problem::wrong_role(&roles.join(", ")));
     }
-    let roles: Vec<_> = operation.roles.iter().map(|role| role.as_str()).collect();
-    Err(Problem::wrong_role(&roles.join(", ")))
+    match operation.scope {
+        Some(scope) if !scopes.allow(scope) => Err(Problem::wrong_scope(scope.as_str())),
+        _ => Ok(()),
+    }
 }
 
 /// A use of something that needs no credentials.
@@ -479,7 +438,10 @@ pub async fn note_anonymous(door: &Door, access: Anonymous) -> Answer<()> {
 }
 
 /// Writes entries into the account's logs; they are durable when this returns.
-async fn note(
+///
+/// # Errors
+/// Those of the vault.
+pub(crate) async fn note(
     door: &Door,
     account: &AccountSid,
     name: &str,

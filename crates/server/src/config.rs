@@ -40,6 +40,11 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
+mod sign_in;
+
+pub use sign_in::SignIn;
+use sign_in::SignInFile;
+
 /// Why a configuration is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -82,6 +87,8 @@ pub struct Config {
     pub carrier: Loopback,
     /// Whether callbacks may go to addresses of private networks.
     pub private_targets: bool,
+    /// Sessions, and how often anything may be tried.
+    pub sign_in: SignIn,
     /// Regions, in order of name.
     pub regions: Vec<Region>,
 }
@@ -125,6 +132,8 @@ struct ConfigFile {
     private_targets: bool,
     #[serde(default)]
     carrier: CarrierFile,
+    #[serde(default)]
+    sign_in: SignInFile,
     #[serde(default)]
     regions: BTreeMap<String, RegionFile>,
 }
@@ -243,6 +252,7 @@ impl Config {
             mp3_encoder: parsed.mp3_encoder.unwrap_or_else(|| "lame".into()),
             carrier: parsed.carrier.resolve()?,
             private_targets: parsed.private_targets,
+            sign_in: parsed.sign_in.resolve()?,
             regions,
         })
     }

@@ -10,8 +10,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use callvault_app::{
     Vault,
     account::Role,
-    core::{AccountSid, Reader},
+    core::{AccountSid, Reader, id::UserId},
     line::Line,
+    passkey,
+    scope::Scopes,
+    session::{Lifetime, SignedIn},
+    token::Powers,
 };
 use tokio::sync::Semaphore;
 use url::Url;
@@ -19,10 +23,14 @@ use zeroize::Zeroizing;
 
 use crate::{
     api::{layers::FullPath, platform::limits::Limits},
+    attempts::Attempts,
     batch::Batcher,
+    cookie,
     directory::Directory,
     metrics::Metrics,
+    passwords::Passwords,
     problem::{Answer, Problem},
+    rates::Rates,
 };
 
 /// A region being served.
@@ -37,6 +45,14 @@ pub struct Door {
     pub line: Line,
     /// Requests of this minute.
     pub limits: Limits,
+    /// Requests of this minute beside the platform's.
+    pub rates: Rates,
+    /// Attempts to sign in.
+    pub attempts: Attempts,
+    /// Where passwords are hashed.
+    pub passwords: Passwords,
+    /// How long sessions last.
+    pub lifetime: Lifetime,
     /// Takes single records in.
     pub batcher: Batcher,
     /// Exports that may still begin.
@@ -52,10 +68,14 @@ pub struct Door {
 pub struct Caller {
     /// The account.
     pub account: AccountSid,
-    /// What the token may do.
+    /// What the caller may do.
     pub role: Role,
-    /// The token's public part.
+    /// What of that; a token may be narrowed.
+    pub scopes: Scopes,
+    /// The token's public part, or the session's.
     pub token_key: String,
+    /// Who is signed in, if it is a session.
+    pub user: Option<UserId>,
 }
 
 impl Caller {
@@ -65,10 +85,20 @@ impl Caller {
         self.role.reader()
     }
 
-    /// What tells this person from another: for now the token, which is one person's.
+    /// What tells this person from another: the user, or the token, which is one program's.
     #[must_use]
-    pub fn person(&self) -> &str {
-        &self.token_key
+    pub fn person(&self) -> String {
+        self.user
+            .map_or_else(|| self.token_key.clone(), |user| user.to_string())
+    }
+
+    /// What the caller may give to others, and take away.
+    #[must_use]
+    pub fn powers(&self) -> Powers {
+        Powers {
+            role: self.role,
+            scopes: self.scopes.clone(),
+        }
     }
 
     /// Who sends a request for the account in its path.
@@ -78,31 +108,71 @@ impl Caller {
     ///
     /// # Errors
     /// 401, 404, or 421 with the right door.
-    pub async fn find(parts: &mut Parts, params: &RawPathParams, door: &Door) -> Answer<Self> {
+    pub async fn find(parts: &Parts, params: &RawPathParams, door: &Door) -> Answer<Self> {
         let account = params
             .iter()
             .find(|(name, _)| *name == "account")
             .map(|(_, value)| value.parse::<AccountSid>());
         let account = account.and_then(Result::ok);
-        let (key, secret) = find_credentials(parts).ok_or_else(Problem::unauthorized)?;
-        let Some(found) = door.vault.find_caller(&key, &secret).await? else {
-            if let Some(account) = account.filter(|_| is_token(&key, &secret)) {
-                door.check_region(&account, parts)?;
-            }
-            return Err(Problem::unauthorized());
+        let found = match find_credentials(parts) {
+            Some((key, secret)) => match door.vault.find_caller(&key, &secret).await? {
+                Some(found) => Self::of_token(found),
+                None => {
+                    if let Some(account) = account.filter(|_| is_token(&key, &secret)) {
+                        door.check_region(&account, parts)?;
+                    }
+                    return Err(Problem::unauthorized());
+                }
+            },
+            None => Self::of_session(parts, account.as_ref(), door).await?,
         };
         match account {
             Some(account) if account == found.account => {
                 tracing::Span::current().record("account", tracing::field::display(&account));
-                Ok(Self {
-                    account,
-                    role: found.role,
-                    token_key: found.token_key,
-                })
+                Ok(found)
             }
             _ => Err(Problem::not_found("account")),
         }
     }
+
+    fn of_token(found: callvault_app::account::Caller) -> Self {
+        Self {
+            account: found.account,
+            role: found.role,
+            scopes: found.scopes,
+            token_key: found.token_key,
+            user: None,
+        }
+    }
+
+    /// Who is signed in. A user of the operator acts for whatever account the path names, as far as the operator's role may.
+    async fn of_session(parts: &Parts, account: Option<&AccountSid>, door: &Door) -> Answer<Self> {
+        let (_, signed) = find_signed_in(parts, door).await?;
+        let account = match (&signed.account, account) {
+            (Some(own), _) => own.clone(),
+            (None, Some(named)) => door.vault.get_account(named).await?.sid,
+            (None, None) => return Err(Problem::not_found("account")),
+        };
+        Ok(Self {
+            account,
+            role: signed.role,
+            scopes: Scopes::Whole,
+            token_key: signed.session.to_string(),
+            user: Some(signed.user),
+        })
+    }
+}
+
+/// The session that a request's cookie is of, with the cookie's secret.
+///
+/// # Errors
+/// 401 without one, 403 for a change that another site may have sent.
+pub async fn find_signed_in(parts: &Parts, door: &Door) -> Answer<(Zeroizing<String>, SignedIn)> {
+    let secret = cookie::find(&parts.headers).ok_or_else(Problem::unauthorized)?;
+    let signed = door.vault.find_session(&secret, door.lifetime).await?;
+    let signed = signed.ok_or_else(Problem::unauthorized)?;
+    cookie::require_same_site(parts, &door.base_url())?;
+    Ok((secret, signed))
 }
 
 impl FromRequestParts<Arc<Door>> for Caller {
@@ -126,7 +196,21 @@ impl Door {
         url.trim_end_matches('/').to_owned()
     }
 
-    fn check_region(&self, account: &AccountSid, parts: &Parts) -> Answer<()> {
+    /// The site that passkeys are made for.
+    #[must_use]
+    pub fn passkey_site(&self) -> passkey::Site {
+        let url = self.doors.get(self.vault.region());
+        passkey::Site {
+            origin: url.map_or_else(String::new, |url| url.origin().ascii_serialization()),
+            rp_id: url.and_then(Url::host_str).unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Refuses what belongs to another region's account.
+    ///
+    /// # Errors
+    /// 421 with the right door.
+    pub fn check_region(&self, account: &AccountSid, parts: &Parts) -> Answer<()> {
         let region = self.directory.find(account).map_err(|error| {
             tracing::error!(%error, "directory unreadable");
             Problem::internal()

@@ -2,10 +2,12 @@
 
 pub mod access;
 pub mod api;
+pub mod attempts;
 pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cookie;
 pub mod courier;
 pub mod demo;
 pub mod destinations;
@@ -13,7 +15,10 @@ pub mod directory;
 pub mod door;
 pub mod lame;
 pub mod metrics;
+pub mod passwords;
+pub mod people;
 pub mod problem;
+pub mod rates;
 pub mod serve;
 pub mod site;
 pub mod tls;

@@ -69,6 +69,12 @@ impl Problem {
         self
     }
 
+    /// The same problem, saying how one proves to be somebody here.
+    #[must_use]
+    pub fn with_challenge(self, challenge: &str) -> Self {
+        self.with_header(header::WWW_AUTHENTICATE, challenge)
+    }
+
     /// A field whose value is wrong: 422.
     #[must_use]
     pub fn invalid(field: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
@@ -97,6 +103,13 @@ impl Problem {
     pub fn wrong_role(needed: &str) -> Self {
         let detail = format!("This needs a token with the {needed} role.");
         Self::new(StatusCode::FORBIDDEN, "wrong-role", detail)
+    }
+
+    /// The token is narrowed to other scopes.
+    #[must_use]
+    pub fn wrong_scope(needed: &str) -> Self {
+        let detail = format!("This token is narrowed to other scopes; this needs {needed}.");
+        Self::new(StatusCode::FORBIDDEN, "wrong-scope", detail)
     }
 
     /// The account lives in another region (spec 3.2).

@@ -10,11 +10,14 @@ use callvault_app::line::Line;
 
 use crate::{
     api::{self, layers::lower_path, platform::limits::Limits},
+    attempts::Attempts,
     batch::Batcher,
     courier::HttpCourier,
     destinations::Places,
     door::Door,
     metrics::Metrics,
+    passwords::Passwords,
+    rates::Rates,
     site::{Site, SiteError},
     tls::{self, TlsError},
     work,
@@ -36,6 +39,9 @@ pub enum ServeError {
     /// No certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] callvault_app::seal::SealError),
     /// No client for callbacks.
     #[error("callbacks: {0}")]
     Courier(#[from] reqwest::Error),
@@ -99,6 +105,10 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             vault: Arc::clone(&vault),
             line,
             limits: Limits::default(),
+            rates: Rates::new(site.config.sign_in.requests_per_minute),
+            attempts: Attempts::new(site.config.sign_in.failures)?,
+            passwords: Passwords::default(),
+            lifetime: site.config.sign_in.lifetime,
             directory: Arc::clone(&site.directory),
             doors: Arc::clone(&addresses),
             batcher: Batcher::start(Arc::clone(&vault)),
@@ -130,7 +140,10 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             .keep_alive_interval(HEADERS)
             .keep_alive_timeout(HANDSHAKE);
         tasks.spawn(async move {
-            if let Err(error) = server.serve(app.into_make_service()).await {
+            if let Err(error) = server
+                .serve(app.into_make_service_with_connect_info::<SocketAddr>())
+                .await
+            {
                 tracing::error!(%error, "listener ended");
             }
         });

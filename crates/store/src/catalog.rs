@@ -5,11 +5,11 @@ use callvault_core::{AccountSid, Class, Day, DocumentKind, KeyId, Sid, TimeUs, i
 use std::ops::Range;
 
 use crate::{
-    StoreError,
+    Credentials, StoreError,
     rows::{
         AccountRow, DestructionRow, DocumentQuery, DocumentRow, EpochRow, GarbageRow, HoldRow, JobRow, JobState,
         KeyRow, LooseRow, NewLeaf, PartitionRef, PartitionRow, RecordingDay, RecordingQuery, RecordingRow, Replaced,
-        RewriteCommit, SealCommit, SegmentInsert, SegmentRow, Shred, TokenRow, Tombstone,
+        RewriteCommit, SealCommit, SegmentInsert, SegmentRow, Shred, Tombstone,
     },
 };
 
@@ -17,9 +17,14 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// Everything a region's catalog does.
 #[async_trait]
-pub trait Catalog: Accounts + Keys + Partitions + Recordings + Documents + Log + Jobs {
+pub trait Catalog: Accounts + Credentials + Keys + Partitions + Recordings + Documents + Log + Jobs {
     /// Brings the schema up to date. Safe to call from several processes at once.
-    async fn migrate(&self) -> Result<()>;
+    async fn migrate(&self) -> Result<()> {
+        self.migrate_to(i64::MAX).await
+    }
+
+    /// As [`Catalog::migrate`], up to this version of the schema and no further: what tests of older catalogs begin with.
+    async fn migrate_to(&self, version: i64) -> Result<()>;
 
     /// Answers when the catalog can read and write.
     async fn ping(&self) -> Result<()>;
@@ -46,7 +51,7 @@ pub trait Catalog: Accounts + Keys + Partitions + Recordings + Documents + Log +
     fn place(&self) -> String;
 }
 
-/// Accounts, settings, holds, tokens.
+/// Accounts, settings, holds.
 #[async_trait]
 pub trait Accounts: Send + Sync + 'static {
     /// A region-wide value (`region`, `log-key`, `purge-days`, ...).
@@ -98,14 +103,6 @@ pub trait Accounts: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Conflict`] when its rules changed since this version, or it is closed.
     async fn begin_closing(&self, account: &AccountSid, rules_version: i64, at: TimeUs) -> Result<()>;
-    /// Adds a token.
-    async fn insert_token(&self, token: &TokenRow) -> Result<()>;
-    /// A token by its public part, revoked ones included.
-    async fn find_token(&self, token_key: &str) -> Result<Option<TokenRow>>;
-    /// Tokens of an account.
-    async fn list_tokens(&self, account: &AccountSid) -> Result<Vec<TokenRow>>;
-    /// Revokes a token. Returns whether it was in force.
-    async fn revoke_token(&self, account: &AccountSid, token_key: &str, at: TimeUs) -> Result<bool>;
 }
 
 /// Key epochs and wrapped data keys.

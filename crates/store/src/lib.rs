@@ -11,6 +11,7 @@
 //! durable. No method reads a clock; moments are parameters.
 
 pub mod catalog;
+mod credentials;
 pub mod error;
 mod failure;
 pub mod files;
@@ -21,5 +22,6 @@ pub mod s3;
 pub mod sqlite;
 
 pub use catalog::{Accounts, Catalog, Documents, Jobs, Keys, Log, Partitions, Recordings};
+pub use credentials::{Credentials, LAST_WAY_IN};
 pub use error::StoreError;
 pub use objects::{Objects, Upload};

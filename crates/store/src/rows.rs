@@ -1,5 +1,9 @@
 //! Rows of the catalog. No row holds personal data in clear: bodies are sealed, numbers are keyed hashes.
 
+mod credentials;
+
+pub use credentials::{ChallengeRow, SessionRow, TokenRow, UserRow};
+
 use callvault_core::{AccountSid, Class, Day, DocumentKind, KeyId, ObjectId, Sid, TimeUs, id::HoldId};
 
 /// An account. Its `policy` is the JSON of the retention rules' histories; it holds no personal data.
@@ -261,23 +265,6 @@ pub struct HoldRow {
     pub note: Vec<u8>,
     /// When it was lifted, if it was.
     pub lifted_at: Option<TimeUs>,
-}
-
-/// An API token: the key is public, the token's hash is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRow {
-    /// Account.
-    pub account: AccountSid,
-    /// Public part, the Basic auth user.
-    pub token_key: String,
-    /// SHA-256 of the secret part, which has 256 random bits.
-    pub hash: Vec<u8>,
-    /// `developer`, `compliance`, `operator`, ...
-    pub role: String,
-    /// When it was made.
-    pub created_at: TimeUs,
-    /// When it was revoked, if it was.
-    pub revoked_at: Option<TimeUs>,
 }
 
 /// A leaf to append to the transparency log. Bodies carry no personal data.

@@ -1,6 +1,7 @@
 //! Stores that fail at a call of the test's choice: before it reaches the store, or after it took effect.
 
 mod catalog;
+mod credentials;
 mod documents;
 mod objects;
 

@@ -9,14 +9,19 @@ pub mod layers;
 pub mod log;
 pub mod logs;
 pub mod messages;
+pub mod operator;
 pub mod params;
+pub mod passkeys;
 pub mod platform;
 pub mod recordings;
 pub mod records;
 pub mod requests;
 pub mod retention;
+pub mod session;
 pub mod status;
 pub mod suppressions;
+pub mod tokens;
+pub mod users;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -25,17 +30,17 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use utoipa::{
     Modify, OpenApi,
     openapi::{
         Content, Object, Ref, ResponseBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
-use crate::{access, door::Door, problem::Problem};
+use crate::{access, cookie, door::Door, people, problem::Problem};
 
 /// The longest JSON body.
 pub const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
@@ -66,6 +71,13 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         deletions::list::list, deletions::certificate::certificate,
         logs::list::list,
         webhooks::create::create, webhooks::list::list, webhooks::delete::delete, webhooks::replay::replay,
+        tokens::list::list, tokens::create::create, tokens::rotate::rotate, tokens::revoke::revoke,
+        users::list::list, users::invite::invite, users::change::change, users::remove::remove,
+        users::invite_again::invite_again,
+        session::begin::begin, session::get::get, session::end::end, session::challenge::challenge,
+        session::list::list, session::revoke::revoke, session::password::change, session::invitation::accept,
+        passkeys::challenge::challenge, passkeys::list::list, passkeys::register::register, passkeys::remove::remove,
+        operator::me::me, operator::accounts::accounts, operator::account::account,
         log::checkpoint::checkpoint, log::tile::tile, log::key::key,
         platform::connect::connect, platform::call::get, platform::calls::list,
         platform::recordings::list, platform::recordings::of_call, platform::recordings::get,
@@ -99,36 +111,68 @@ impl Modify for TokenScheme {
             .description(Some("A token's key as user and its secret as password."))
             .build();
         components.add_security_scheme("token", SecurityScheme::Http(basic));
-        let account = openapi.paths.paths.iter_mut();
-        for (path, item) in account {
-            let Some(base) = access::BASES.into_iter().find(|base| path.starts_with(base)) else {
-                continue;
-            };
+        let session = ApiKeyValue::with_description(
+            cookie::NAME,
+            "Who is signed in. A change comes from this site's own pages, or with the header X-Callvault-Request.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
+        for (path, item) in &mut openapi.paths.paths {
+            let base = access::BASES.into_iter().find(|base| path.starts_with(base));
             for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete] {
-                add_refusals(base, operation.as_mut());
+                let Some(operation) = operation else { continue };
+                if let Some(base) = base {
+                    add_session(operation);
+                    add_refusals(base, operation, ACCOUNT_REFUSALS);
+                } else if path.starts_with("/v1/") {
+                    let refusals = if operation.security.is_some() {
+                        PERSON_REFUSALS
+                    } else {
+                        &[]
+                    };
+                    add_refusals("", operation, refusals);
+                }
             }
         }
     }
 }
 
-/// What every operation of an account may answer, and every one with a body; the platform's in its own envelope.
-fn add_refusals(base: &str, operation: Option<&mut utoipa::openapi::path::Operation>) {
-    let Some(operation) = operation else { return };
-    let mut refusals = vec![
-        ("401", "No valid token"),
-        ("403", "Not for this role"),
-        ("421", "The account is in another region"),
-    ];
-    if operation.request_body.is_some() {
-        refusals.extend([
-            ("400", "The body broke off, or cannot be read"),
-            ("413", "Too long"),
-            ("415", "The body is of another type"),
-        ]);
+/// What every operation of an account may answer.
+const ACCOUNT_REFUSALS: &[(&str, &str)] = &[
+    ("401", "No valid token or session"),
+    ("403", "Not for this role or scope, or a change from another site"),
+    ("421", "The account is in another region"),
+    ("429", "Too many requests of the account"),
+];
+/// What every operation of who is signed in may answer.
+const PERSON_REFUSALS: &[(&str, &str)] = &[
+    ("401", "No valid session"),
+    ("403", "Not for this role, or a change from another site"),
+    ("404", "Removed meanwhile"),
+    ("429", "Too many requests of the account"),
+];
+/// What every operation with a body may answer.
+const BODY_REFUSALS: &[(&str, &str)] = &[
+    ("400", "The body broke off, or cannot be read"),
+    ("413", "Too long"),
+    ("415", "The body is of another type"),
+];
+
+/// Whatever a token may, a session of the same role may too.
+fn add_session(operation: &mut utoipa::openapi::path::Operation) {
+    let session = SecurityRequirement::new("session", Vec::<String>::new());
+    let known = operation.security.get_or_insert_with(Vec::new);
+    if !known.contains(&session) {
+        known.push(session);
     }
+}
+
+/// Adds what an operation may be refused with; the platform's in its own envelope.
+fn add_refusals(base: &str, operation: &mut utoipa::openapi::path::Operation, refusals: &[(&str, &str)]) {
+    let of_body = operation.request_body.as_ref().map_or(&[][..], |_| BODY_REFUSALS);
+    let refusals = refusals.iter().chain(of_body);
     let is_platform = operation.tags.iter().flatten().any(|tag| tag == "platform");
     for (status, description) in refusals {
-        let response = ResponseBuilder::new().description(description);
+        let response = ResponseBuilder::new().description(*description);
         let response = if base == access::V2_PATH {
             response.content(
                 "application/json",
@@ -146,8 +190,34 @@ fn add_refusals(base: &str, operation: Option<&mut utoipa::openapi::path::Operat
             response.content("application/problem+json", problem)
         };
         let responses = &mut operation.responses.responses;
-        responses.entry(status.to_owned()).or_insert(response.build().into());
+        responses.entry((*status).to_owned()).or_insert(response.build().into());
     }
+}
+
+/// What people do for themselves, and what the operator's people see.
+fn people_router() -> Router<Arc<Door>> {
+    Router::new()
+        .route(
+            "/v1/session",
+            get(session::get::get)
+                .post(session::begin::begin)
+                .delete(session::end::end),
+        )
+        .route("/v1/session/challenge", post(session::challenge::challenge))
+        .route("/v1/session/password", put(session::password::change))
+        .route("/v1/sessions", get(session::list::list))
+        .route("/v1/sessions/{session}", delete(session::revoke::revoke))
+        .route("/v1/invitation", post(session::invitation::accept))
+        .route(
+            "/v1/session/passkeys",
+            get(passkeys::list::list).post(passkeys::register::register),
+        )
+        .route("/v1/session/passkeys/challenge", post(passkeys::challenge::challenge))
+        .route("/v1/session/passkeys/{passkey}", delete(passkeys::remove::remove))
+        .route("/v1/operator/me", get(operator::me::me))
+        .route("/v1/operator/accounts", get(operator::accounts::accounts))
+        .route("/v1/operator/accounts/{account}", get(operator::account::account))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 /// Every route of a region's door.
@@ -189,6 +259,15 @@ pub fn router(door: Arc<Door>) -> Router {
                 .put(exports::schedule::put::put)
                 .delete(exports::schedule::delete::delete),
         )
+        .route("/tokens", get(tokens::list::list).post(tokens::create::create))
+        .route("/tokens/{key}", delete(tokens::revoke::revoke))
+        .route("/tokens/{key}/rotate", post(tokens::rotate::rotate))
+        .route("/users", get(users::list::list).post(users::invite::invite))
+        .route(
+            "/users/{user}",
+            put(users::change::change).delete(users::remove::remove),
+        )
+        .route("/users/{user}/invitation", post(users::invite_again::invite_again))
         .route("/logs/{class}", get(logs::list::list))
         .route("/deletions", get(deletions::list::list))
         .route(
@@ -221,8 +300,10 @@ pub fn router(door: Arc<Door>) -> Router {
     let beta = platform::router_beta().layer(middleware::from_fn(layers::limit_time));
     let beta = beta.route_layer(guard.clone());
     let guarded = account.merge(streams).route_layer(guard);
+    let person_guard = middleware::from_fn_with_state(Arc::clone(&door), people::authorize);
     let public = Router::new()
         .route("/presigned/{account}/{sid}", get(recordings::presigned::presigned))
+        .merge(people_router().route_layer(person_guard))
         .route("/log/checkpoint", get(log::checkpoint::checkpoint))
         .route("/log/tile/{*path}", get(log::tile::tile))
         .route("/log/key", get(log::key::key))

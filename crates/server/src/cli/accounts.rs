@@ -1,8 +1,7 @@
-//! `accounts` and `tokens`.
+//! `accounts`.
 
 use callvault_app::{
     VaultError,
-    account::{Role, TokenView},
     core::{AccountSid, Class, Plan},
 };
 use clap::Subcommand;
@@ -32,41 +31,9 @@ pub(super) enum Accounts {
     List,
 }
 
-#[derive(Subcommand)]
-pub(super) enum Tokens {
-    /// Make a token. The secret is shown once.
-    Create {
-        /// Account.
-        #[arg(value_parser = parse_account)]
-        account: AccountSid,
-        /// owner, admin, developer, compliance, support or auditor.
-        #[arg(long, default_value = "developer", value_parser = parse_role)]
-        role: Role,
-    },
-    /// List an account's tokens, revoked ones included. Secrets are not kept, and so not shown.
-    List {
-        /// Account.
-        #[arg(value_parser = parse_account)]
-        account: AccountSid,
-    },
-    /// Revoke a token.
-    Revoke {
-        /// Account.
-        #[arg(value_parser = parse_account)]
-        account: AccountSid,
-        /// The token's key.
-        token_key: String,
-    },
-}
-
 pub(super) fn parse_plan(text: &str) -> Result<Plan, String> {
     text.parse()
         .map_err(|error: callvault_app::core::id::BadId| error.to_string())
-}
-
-fn parse_role(text: &str) -> Result<Role, String> {
-    text.parse()
-        .map_err(|error: callvault_app::VaultError| error.to_string())
 }
 
 impl Accounts {
@@ -149,59 +116,4 @@ async fn list(site: &Site, out: &Output) -> Done {
             lines
         }
     })
-}
-
-fn show_tokens(tokens: &[TokenView]) -> String {
-    if tokens.is_empty() {
-        return "no tokens".to_owned();
-    }
-    let line = |token: &TokenView| {
-        let revoked = token.revoked_at.map(|at| format!(", revoked {at}")).unwrap_or_default();
-        format!(
-            "{}  {:10}  created {}{revoked}\n",
-            token.token_key, token.role, token.created_at
-        )
-    };
-    tokens.iter().map(line).collect()
-}
-
-impl Tokens {
-    pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
-        match self {
-            Self::Create { account, role } => {
-                let token = site.open_vault_of(&account).await?.create_token(&account, role).await?;
-                out.show(
-                    &json!({ "account": account, "key": token.token_key, "secret": token.secret }),
-                    || {
-                        format!(
-                            "key    {}\nsecret {}\nThe secret is not shown again.",
-                            token.token_key, token.secret
-                        )
-                    },
-                )
-            }
-            Self::List { account } => {
-                let tokens = site.open_vault_of(&account).await?.list_tokens(&account).await?;
-                let rows: Vec<_> = tokens
-                    .iter()
-                    .map(|token| {
-                        json!({
-                            "key": token.token_key, "role": token.role, "created_at": token.created_at.to_string(),
-                            "revoked_at": token.revoked_at.map(|at| at.to_string()),
-                        })
-                    })
-                    .collect();
-                out.show(&json!({ "account": account, "tokens": rows }), || show_tokens(&tokens))
-            }
-            Self::Revoke { account, token_key } => {
-                site.open_vault_of(&account)
-                    .await?
-                    .revoke_token(&account, &token_key)
-                    .await?;
-                out.show(&json!({ "revoked": token_key }), || {
-                    format!("token {token_key} revoked")
-                })
-            }
-        }
-    }
 }

@@ -18,6 +18,7 @@ mod recordings;
 mod requests;
 mod running;
 mod safety;
+mod tokens;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -70,9 +71,9 @@ enum Command {
     /// Create and list accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
-    /// Create, list and revoke API tokens.
+    /// Create, list, rotate and revoke API tokens.
     #[command(subcommand)]
-    Tokens(accounts::Tokens),
+    Tokens(tokens::Tokens),
     /// Show, preview and set how long recordings are kept.
     #[command(subcommand)]
     Retention(keeping::Retention),

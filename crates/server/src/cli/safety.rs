@@ -100,7 +100,7 @@ impl Restore {
         out.show(&report, || {
             format!(
                 "restored: {} copied back\nlog entries since the backup, replayed: {}; {} destroyed again, {} hidden \
-                 again\nkeys past their epoch: {}\ntokens revoked: {}{}\nholds, retention settings and floors are those \
+                 again\nkeys past their epoch: {}\ntokens revoked: {}, users disabled: {}{}\nholds, retention settings and floors are those \
                  of {}: set again what was set since, before anything that deletes runs (serve, work)",
                 show_counted(report.objects, "object"),
                 report.replayed,
@@ -108,7 +108,8 @@ impl Restore {
                 show_counted(report.erased_again, "record"),
                 report.dead_keys,
                 report.tokens_revoked,
-                if self.keep_tokens { " (kept)" } else { "; make new ones" },
+                report.users_disabled,
+                if self.keep_tokens { " (kept)" } else { "; make new tokens, and let their owners enable users" },
                 report.taken_at
             )
         })

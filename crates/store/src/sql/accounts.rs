@@ -1,4 +1,4 @@
-//! Accounts, settings, holds, tokens.
+//! Accounts, settings, holds.
 
 use async_trait::async_trait;
 use callvault_core::{AccountSid, TimeUs, id::HoldId};
@@ -8,11 +8,10 @@ use super::{Attempt, Backend, Builder, Conn, Result, Row, dialect, jobs, keys, q
 use crate::{
     Accounts,
     failure::conflict,
-    rows::{AccountRow, HoldRow, JobRow, KeyRow, TokenRow},
+    rows::{AccountRow, HoldRow, JobRow, KeyRow},
 };
 
 const ACCOUNT: &str = "account, created_at, key, country, policy, version, closed_at";
-const TOKEN: &str = "account, token_key, hash, role, created_at, revoked_at";
 
 fn read_account(row: &Row) -> Attempt<AccountRow> {
     Ok(AccountRow {
@@ -23,17 +22,6 @@ fn read_account(row: &Row) -> Attempt<AccountRow> {
         policy: row.try_get(4)?,
         version: row.try_get(5)?,
         closed_at: row.try_get::<Option<i64>, _>(6)?.map(TimeUs),
-    })
-}
-
-fn read_token(row: &Row) -> Attempt<TokenRow> {
-    Ok(TokenRow {
-        account: query::account(row, 0)?,
-        token_key: row.try_get(1)?,
-        hash: row.try_get(2)?,
-        role: row.try_get(3)?,
-        created_at: TimeUs(row.try_get(4)?),
-        revoked_at: row.try_get::<Option<i64>, _>(5)?.map(TimeUs),
     })
 }
 
@@ -223,47 +211,6 @@ async fn list_holds(conn: &mut Conn, account: &AccountSid) -> Attempt<Vec<HoldRo
         .collect()
 }
 
-async fn insert_token(conn: &mut Conn, token: &TokenRow) -> Attempt<()> {
-    let closed = format!(
-        "SELECT closed_at FROM accounts WHERE account = $1{}",
-        dialect::FOR_KEY_SHARE
-    );
-    let found: Option<Option<i64>> = sqlx::query_scalar(AssertSqlSafe(closed))
-        .bind(token.account.as_str())
-        .fetch_optional(&mut *conn)
-        .await?;
-    if found.flatten().is_some() {
-        return Err(conflict("an account that is closed"));
-    }
-    let insert = "INSERT INTO tokens (account, token_key, hash, role, created_at, revoked_at) \
-                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
-    let done = sqlx::query(insert)
-        .bind(token.account.as_str())
-        .bind(&token.token_key)
-        .bind(&token.hash)
-        .bind(&token.role)
-        .bind(token.created_at.0)
-        .bind(token.revoked_at.map(|at| at.0))
-        .execute(conn)
-        .await?;
-    if done.rows_affected() == 0 {
-        Err(conflict("a token of this key"))
-    } else {
-        Ok(())
-    }
-}
-
-async fn revoke_token(conn: &mut Conn, account: &AccountSid, token_key: &str, at: TimeUs) -> Attempt<bool> {
-    let update = "UPDATE tokens SET revoked_at = $1 WHERE account = $2 AND token_key = $3 AND revoked_at IS NULL";
-    let done = sqlx::query(update)
-        .bind(at.0)
-        .bind(account.as_str())
-        .bind(token_key)
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected() == 1)
-}
-
 async fn list_accounts(conn: &mut Conn, after: Option<&AccountSid>, limit: u32) -> Attempt<Vec<AccountRow>> {
     let select = format!("SELECT {ACCOUNT} FROM accounts WHERE account > $1 ORDER BY account LIMIT $2");
     let rows = sqlx::query(AssertSqlSafe(select))
@@ -281,24 +228,6 @@ async fn find_account(conn: &mut Conn, account: &AccountSid) -> Attempt<Option<A
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(read_account).transpose()
-}
-
-async fn find_token(conn: &mut Conn, token_key: &str) -> Attempt<Option<TokenRow>> {
-    let select = format!("SELECT {TOKEN} FROM tokens WHERE token_key = $1");
-    let row = sqlx::query(AssertSqlSafe(select))
-        .bind(token_key)
-        .fetch_optional(conn)
-        .await?;
-    row.as_ref().map(read_token).transpose()
-}
-
-async fn list_tokens(conn: &mut Conn, account: &AccountSid) -> Attempt<Vec<TokenRow>> {
-    let select = format!("SELECT {TOKEN} FROM tokens WHERE account = $1 ORDER BY token_key");
-    let rows = sqlx::query(AssertSqlSafe(select))
-        .bind(account.as_str())
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(read_token).collect()
 }
 
 #[async_trait]
@@ -367,21 +296,5 @@ impl Accounts for Backend {
 
     async fn begin_closing(&self, account: &AccountSid, rules_version: i64, at: TimeUs) -> Result<()> {
         transact!(self, |conn| begin_closing(conn, account, rules_version, at))
-    }
-
-    async fn insert_token(&self, token: &TokenRow) -> Result<()> {
-        transact!(self, |conn| insert_token(conn, token))
-    }
-
-    async fn find_token(&self, token_key: &str) -> Result<Option<TokenRow>> {
-        read!(self, |conn| find_token(conn, token_key))
-    }
-
-    async fn list_tokens(&self, account: &AccountSid) -> Result<Vec<TokenRow>> {
-        read!(self, |conn| list_tokens(conn, account))
-    }
-
-    async fn revoke_token(&self, account: &AccountSid, token_key: &str, at: TimeUs) -> Result<bool> {
-        transact!(self, |conn| revoke_token(conn, account, token_key, at))
     }
 }

@@ -125,7 +125,7 @@ async fn load(
     }
     let mut lines = from.lines();
     let header = next_line(&mut lines).await?.ok_or_else(|| broken("it is empty"))?;
-    check_header(&header)?;
+    let is_older = check_header(&header)? < VERSION;
     let (mut count, mut leaves) = (0_u64, 0_i64);
     let mut batch: Vec<Vec<Loaded>> = Vec::new();
     let mut current: Option<&'static Table> = None;
@@ -152,7 +152,7 @@ async fn load(
             batch.clear();
         }
         current = Some(table);
-        batch.push(read_row(table, values)?);
+        batch.push(read_row(table, values, is_older)?);
         count += 1;
         leaves += i64::from(table.name == "log");
     }
@@ -190,21 +190,24 @@ async fn next_line(lines: &mut Lines<'_>) -> Attempt<Option<String>> {
     })
 }
 
-fn check_header(line: &str) -> Attempt<()> {
+/// The version that the dump was written for.
+fn check_header(line: &str) -> Attempt<i64> {
     let header: Value = serde_json::from_str(line).map_err(|_| broken("its first line is no header"))?;
     if header.get("format") != Some(&Value::from(FORMAT)) {
         return Err(broken("its first line is no header"));
     }
-    if header.get("version") != Some(&Value::from(VERSION)) {
-        return Err(broken("it was written for another version of the schema"));
-    }
-    Ok(())
+    let version = header.get("version").and_then(Value::as_i64);
+    version
+        .filter(|version| (1..=VERSION).contains(version))
+        .ok_or_else(|| broken("it was written for another version of the schema"))
 }
 
-fn read_row(table: &Table, mut values: impl Iterator<Item = Value>) -> Attempt<Vec<Loaded>> {
+/// A row's values. One of an older version lacks the columns that came later; they are empty.
+fn read_row(table: &Table, mut values: impl Iterator<Item = Value>, is_older: bool) -> Attempt<Vec<Loaded>> {
     let mut row = Vec::with_capacity(table.columns.len());
     for (_, kind) in table.columns {
-        row.push(match (kind, values.next()) {
+        let value = values.next().or(is_older.then_some(Value::Null));
+        row.push(match (kind, value) {
             (Kind::Number, Some(Value::Null)) => Loaded::Number(None),
             (Kind::Text, Some(Value::Null)) => Loaded::Text(None),
             (Kind::Bytes, Some(Value::Null)) => Loaded::Bytes(None),

@@ -3,6 +3,7 @@
 mod accounts;
 mod append;
 mod commit;
+mod credentials;
 mod documents;
 mod dump;
 mod garbage;
@@ -15,6 +16,7 @@ mod recordings;
 mod replay;
 mod schema;
 mod shred;
+mod users;
 
 use std::{future::Future, time::Duration};
 
@@ -90,8 +92,8 @@ fn into_error(failure: Failure) -> StoreError {
 
 #[async_trait]
 impl Catalog for Backend {
-    async fn migrate(&self) -> Result<()> {
-        schema::execute_migrate(self).await
+    async fn migrate_to(&self, version: i64) -> Result<()> {
+        schema::execute_migrate(self, version).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -5,14 +5,16 @@ use sqlx::AssertSqlSafe;
 use super::{Attempt, Backend, Conn, LONG, Result, dialect, transact};
 use crate::{StoreError, failure::damaged};
 
-/// The scripts, from version 1 on.
+/// The scripts, from version 1 on. They add tables, and columns at the end that may be empty: so a dump of an older version
+/// still loads.
 const SCRIPTS: &[&str] = &[
     include_str!("../../migrations/0001_catalog.sql"),
     include_str!("../../migrations/0002_documents.sql"),
+    include_str!("../../migrations/0003_credentials.sql"),
 ];
 
 /// The version that this program knows.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +81,51 @@ pub(super) const TABLES: &[Table] = &[
             ("role", Text),
             ("created_at", Number),
             ("revoked_at", Number),
+            ("scopes", Text),
+            ("label", Bytes),
+            ("expires_at", Number),
+            ("used_day", Number),
+            ("successor", Text),
         ],
         order: "account, token_key",
+    },
+    Table {
+        name: "users",
+        columns: &[
+            ("account", Text),
+            ("id", Bytes),
+            ("email", Bytes),
+            ("role", Text),
+            ("created_at", Number),
+            ("joined_at", Number),
+            ("disabled_at", Number),
+            ("body", Bytes),
+            ("version", Number),
+        ],
+        order: "account, id",
+    },
+    Table {
+        name: "sessions",
+        columns: &[
+            ("account", Text),
+            ("hash", Bytes),
+            ("user_id", Bytes),
+            ("created_at", Number),
+            ("seen_at", Number),
+            ("note", Bytes),
+        ],
+        order: "account, hash",
+    },
+    Table {
+        name: "challenges",
+        columns: &[
+            ("account", Text),
+            ("hash", Bytes),
+            ("user_id", Bytes),
+            ("purpose", Text),
+            ("expires_at", Number),
+        ],
+        order: "account, hash",
     },
     Table {
         name: "epochs",
@@ -257,12 +302,12 @@ pub(super) const TABLES: &[Table] = &[
     },
 ];
 
-/// Brings the schema up to this program's version; refuses a newer one.
-pub(super) async fn execute_migrate(backend: &Backend) -> Result<()> {
-    transact!(backend, LONG, |conn| migrate(conn))
+/// Brings the schema up to this version, at most to this program's; refuses a newer one.
+pub(super) async fn execute_migrate(backend: &Backend, to: i64) -> Result<()> {
+    transact!(backend, LONG, |conn| migrate(conn, to))
 }
 
-async fn migrate(conn: &mut Conn) -> Attempt<()> {
+async fn migrate(conn: &mut Conn, to: i64) -> Attempt<()> {
     if let Some(lock) = dialect::LOCK_SCHEMA {
         sqlx::query(lock).execute(&mut *conn).await?;
     }
@@ -287,7 +332,8 @@ async fn migrate(conn: &mut Conn) -> Attempt<()> {
         .into());
     }
     let applied = usize::try_from(version).map_err(|_| damaged("its schema's version is negative"))?;
-    for script in SCRIPTS.iter().skip(applied) {
+    let wanted = usize::try_from(to.clamp(version, VERSION)).unwrap_or(SCRIPTS.len());
+    for script in SCRIPTS.iter().take(wanted).skip(applied) {
         let script = script
             .replace("{bytes}", dialect::BYTES)
             .replace("{text}", dialect::TEXT)
@@ -296,7 +342,7 @@ async fn migrate(conn: &mut Conn) -> Attempt<()> {
         sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *conn).await?;
     }
     sqlx::query("UPDATE schema_version SET version = $1")
-        .bind(VERSION)
+        .bind(to.clamp(version, VERSION))
         .execute(conn)
         .await?;
     Ok(())

@@ -153,10 +153,13 @@ async fn close_account(conn: &mut Conn, account: &AccountSid, at: TimeUs) -> Att
     strip_account(conn, account, at).await
 }
 
-/// Removes an account's tokens, holds, jobs and values, clears its policy and marks it closed.
+/// Removes an account's tokens, users, holds, jobs and values, clears its policy and marks it closed.
 pub(super) async fn strip_account(conn: &mut Conn, account: &AccountSid, at: TimeUs) -> Attempt<()> {
     for delete in [
         "DELETE FROM tokens WHERE account = $1",
+        "DELETE FROM users WHERE account = $1",
+        "DELETE FROM sessions WHERE account = $1",
+        "DELETE FROM challenges WHERE account = $1",
         "DELETE FROM holds WHERE account = $1",
         "DELETE FROM jobs WHERE account = $1",
     ] {

@@ -16,7 +16,7 @@ use tracing::{
 
 use super::*;
 use crate::{
-    Accounts as _, Catalog as _, Jobs as _, Keys as _, Log as _, Partitions as _, Recordings as _,
+    Accounts as _, Catalog as _, Credentials as _, Jobs as _, Keys as _, Log as _, Partitions as _, Recordings as _,
     rows::{JobState, PartitionRef, RecordingQuery},
 };
 

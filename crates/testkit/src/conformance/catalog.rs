@@ -1,6 +1,7 @@
 //! The catalog suite's cases.
 
 pub mod basics;
+pub mod credentials;
 pub mod documents;
 pub mod dumps;
 pub mod imports;

@@ -17,6 +17,12 @@ macro_rules! catalog_suite {
             basics::accounts_and_policies,
             basics::holds_and_tokens,
             basics::a_restart_loses_nothing,
+            basics::an_older_catalog_is_brought_up_to_date,
+            credentials::tokens_are_rotated_once,
+            credentials::the_owner_keeps_a_way_in,
+            credentials::users_are_found_changed_and_removed,
+            credentials::sessions_end_with_what_they_hang_on,
+            credentials::a_question_is_asked_once,
             keys::epochs_close_and_go,
             keys::rewrap_moves_what_still_exists,
             keys::no_key_enters_a_closed_epoch,
@@ -47,6 +53,7 @@ macro_rules! catalog_suite {
             jobs::many_workers_share_jobs,
             dumps::a_dump_loads_into_an_empty_catalog,
             dumps::a_damaged_dump_loads_nothing,
+            dumps::an_older_dump_loads,
         );
     };
     (@ $backend:ty; $($module:ident :: $case:ident,)*) => {

@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use callvault_core::{AccountSid, Class, Day, DocumentKind, KeyId, ObjectId, Sid, TimeUs};
+use callvault_core::{AccountSid, Class, Day, DocumentKind, KeyId, ObjectId, Sid, TimeUs, id::UserId};
 use callvault_store::{
     Catalog,
     rows::{
-        AccountRow, DocumentRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf, Packed,
-        PartitionRef, RecordingRow, SegmentRow, Shred,
+        AccountRow, ChallengeRow, DocumentRow, EpochRow, JobRow, JobState, KeyPurpose, KeyRow, LooseRow, NewLeaf,
+        Packed, PartitionRef, RecordingRow, SegmentRow, SessionRow, Shred, TokenRow, UserRow,
     },
 };
 
@@ -180,6 +180,65 @@ pub fn job(id: &str, kind: &str, run_at: TimeUs) -> JobRow {
         state: JobState::Open,
         error: None,
         created_at: at(0),
+    }
+}
+
+/// A token.
+#[must_use]
+pub fn token(account: &AccountSid, token_key: &str, role: &str) -> TokenRow {
+    TokenRow {
+        account: account.clone(),
+        token_key: token_key.to_owned(),
+        hash: vec![1; 32],
+        role: role.to_owned(),
+        scopes: None,
+        label: None,
+        created_at: at(0),
+        expires_at: None,
+        revoked_at: None,
+        used_day: None,
+        successor: None,
+    }
+}
+
+/// A user who has joined.
+#[must_use]
+pub fn user(account: Option<&AccountSid>, role: &str) -> UserRow {
+    UserRow {
+        account: account.cloned(),
+        id: UserId(id()),
+        email: id(),
+        role: role.to_owned(),
+        created_at: at(0),
+        joined_at: Some(at(1)),
+        disabled_at: None,
+        body: vec![6; 80],
+        version: 0,
+    }
+}
+
+/// A session of a user.
+#[must_use]
+pub fn session(user: &UserRow, hash: u8, seen: i64) -> SessionRow {
+    SessionRow {
+        account: user.account.clone(),
+        hash: [hash; 32],
+        user: user.id,
+        created_at: at(2),
+        seen_at: at(seen),
+        note: vec![8; 40],
+    }
+}
+
+/// A question to a user.
+#[must_use]
+pub fn challenge(user: &UserRow, hash: u8) -> ChallengeRow {
+    ChallengeRow {
+        account: user.account.clone(),
+        hash: [hash; 32],
+        user: user.id,
+        purpose: "register".to_owned(),
+        expires_at: at(300),
     }
 }
 

@@ -9,7 +9,7 @@ use callvault_store::{
     rows::{
         AccountRow, DestructionRow, EpochRow, GarbageRow, HoldRow, JobRow, JobState, KeyRow, LooseRow, NewLeaf,
         PartitionRef, PartitionRow, RecordingDay, RecordingQuery, RecordingRow, RewriteCommit, SealCommit,
-        SegmentInsert, SegmentRow, Shred, TokenRow, Tombstone,
+        SegmentInsert, SegmentRow, Shred, Tombstone,
     },
 };
 
@@ -25,8 +25,10 @@ pub struct FaultyCatalog {
 
 #[async_trait]
 impl Catalog for FaultyCatalog {
-    async fn migrate(&self) -> Result<()> {
-        self.faults.around("catalog", "migrate", self.inner.migrate()).await
+    async fn migrate_to(&self, version: i64) -> Result<()> {
+        self.faults
+            .around("catalog", "migrate", self.inner.migrate_to(version))
+            .await
     }
 
     async fn ping(&self) -> Result<()> {
@@ -162,34 +164,6 @@ impl Accounts for FaultyCatalog {
                 "catalog",
                 "begin_closing",
                 self.inner.begin_closing(account, rules_version, at),
-            )
-            .await
-    }
-
-    async fn insert_token(&self, token: &TokenRow) -> Result<()> {
-        self.faults
-            .around("catalog", "insert_token", self.inner.insert_token(token))
-            .await
-    }
-
-    async fn find_token(&self, token_key: &str) -> Result<Option<TokenRow>> {
-        self.faults
-            .around("catalog", "find_token", self.inner.find_token(token_key))
-            .await
-    }
-
-    async fn list_tokens(&self, account: &AccountSid) -> Result<Vec<TokenRow>> {
-        self.faults
-            .around("catalog", "list_tokens", self.inner.list_tokens(account))
-            .await
-    }
-
-    async fn revoke_token(&self, account: &AccountSid, token_key: &str, at: TimeUs) -> Result<bool> {
-        self.faults
-            .around(
-                "catalog",
-                "revoke_token",
-                self.inner.revoke_token(account, token_key, at),
             )
             .await
     }

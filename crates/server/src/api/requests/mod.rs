@@ -17,7 +17,7 @@ use crate::{
 /// The person who calls.
 pub(crate) fn person_of(caller: &Caller) -> Person {
     Person {
-        id: caller.person().to_owned(),
+        id: caller.person(),
         role: caller.role.as_str().to_owned(),
     }
 }

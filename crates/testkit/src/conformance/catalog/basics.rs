@@ -10,7 +10,7 @@ use futures::future::join_all;
 use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts},
-    rows::{add_account, at, begin, fill, id, job, key, open_one},
+    rows::{add_account, at, begin, fill, id, job, key, open_one, token},
 };
 
 /// Values.
@@ -146,14 +146,7 @@ pub async fn holds_and_tokens(backend: &impl CatalogBackend) {
         (Some(at(3)), "{\"lifted\":1}")
     );
 
-    let token = TokenRow {
-        account: acme.clone(),
-        token_key: "k1".to_owned(),
-        hash: vec![1; 32],
-        role: "developer".to_owned(),
-        created_at: at(0),
-        revoked_at: None,
-    };
+    let token = token(&acme, "k1", "developer");
     catalog.insert_token(&token).await.expect("a token");
     conflicts(
         catalog
@@ -177,6 +170,30 @@ pub async fn holds_and_tokens(backend: &impl CatalogBackend) {
         catalog.list_tokens(&acme).await.expect("tokens")[0].revoked_at,
         Some(at(1))
     );
+}
+
+/// What a catalog of the first schema has is there afterwards, and the new tables work.
+pub async fn an_older_catalog_is_brought_up_to_date(backend: &impl CatalogBackend) {
+    let old = backend.open().await;
+    old.migrate_to(1).await.expect("the first schema");
+    let (acme, acme_key) = begin(&old).await;
+    old.put_value("region", b"in").await.expect("a value");
+    let partition = open_one(&old, &acme, 20_000).await;
+    fill(&old, &partition, 3).await;
+    assert!(
+        old.list_users(Some(&acme)).await.is_err(),
+        "the first schema has no users"
+    );
+    drop(old);
+    let catalog = backend.open_migrated().await;
+    let row = catalog.find_account(&acme).await.expect("read").expect("acme");
+    assert_eq!(row.key, acme_key);
+    assert_eq!(catalog.list_loose(&partition).await.expect("rows").len(), 3);
+    let token = token(&acme, "k1", "owner");
+    catalog.insert_token(&token).await.expect("a token");
+    assert_eq!(catalog.find_token("k1").await.expect("read"), Some(token));
+    assert_eq!(catalog.list_users(Some(&acme)).await.expect("users"), []);
+    check(&catalog).await;
 }
 
 /// Another handle sees what the first one was told is done.

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use callvault_core::{Class, Day, KeyId};
-use callvault_store::rows::{Garbage, SegmentInsert, Shred, TokenRow};
+use callvault_store::rows::{Garbage, SegmentInsert, Shred};
 
 use crate::conformance::{
     backends::CatalogBackend,
     checks::{check, conflicts, contents, table},
-    rows::{add_account, add_recording, at, begin, fill, job, leaf, loose, open_one, recording, segment, shred, stage},
+    rows::{
+        add_account, add_recording, at, begin, challenge, fill, job, leaf, loose, open_one, recording, segment,
+        session, shred, stage, token, user,
+    },
 };
 
 /// Shred, then purge.
@@ -121,18 +124,19 @@ pub async fn closing_an_account_takes_everything(backend: &impl CatalogBackend) 
     let (row, key) = recording(&acme, 1, [1, 2]);
     add_recording(&catalog, &row, &key).await;
     for (account, token_key) in [(&acme, "k1"), (&other, "k2")] {
-        let (hash, role) = (vec![1; 32], "developer".to_owned());
-        let token_key = token_key.to_owned();
-        let token = TokenRow {
-            account: account.clone(),
-            token_key,
-            hash,
-            role,
-            created_at: at(0),
-            revoked_at: None,
-        };
+        let token = token(account, token_key, "developer");
         catalog.insert_token(&token).await.expect("a token");
     }
+    let person = user(Some(&acme), "owner");
+    catalog.insert_user(&person).await.expect("a user");
+    catalog
+        .insert_session(&session(&person, 1, 2), None)
+        .await
+        .expect("a session");
+    catalog
+        .insert_challenge(&challenge(&person, 1))
+        .await
+        .expect("a question");
     let mut own = job("own", "export", at(0));
     own.account = Some(acme.clone());
     catalog.enqueue(&own).await.expect("a job");
@@ -150,6 +154,10 @@ pub async fn closing_an_account_takes_everything(backend: &impl CatalogBackend) 
     assert_eq!((closed.closed_at, closed.policy.as_str()), (Some(close.at), ""));
     assert_eq!(catalog.find_token("k1").await.expect("read"), None);
     assert!(catalog.find_token("k2").await.expect("read").is_some());
+    assert_eq!(catalog.list_users(Some(&acme)).await.expect("read"), []);
+    assert_eq!(catalog.find_session(&[1; 32]).await.expect("read"), None);
+    assert_eq!(catalog.take_challenge(Some(&acme), &[1; 32]).await.expect("read"), None);
+    conflicts(catalog.insert_user(&user(Some(&acme), "owner")).await);
     assert_eq!(catalog.find_job("own").await.expect("read"), None);
     assert_eq!(catalog.find_recording(&acme, row.sid).await.expect("read"), None);
     let late = crate::conformance::rows::partition(&acme, Class::Call, 9, 1);

@@ -1,0 +1,5 @@
+//! What the operator's people see: every account's rules, and no record.
+
+pub mod account;
+pub mod accounts;
+pub mod me;
