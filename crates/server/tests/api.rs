@@ -8,10 +8,16 @@ mod campaigns;
 mod contacts;
 #[path = "api/conversion.rs"]
 mod conversion;
+#[path = "api/credentials.rs"]
+mod credentials;
 #[path = "api/exports.rs"]
 mod exports;
 #[path = "api/hooks.rs"]
 mod hooks;
+#[path = "api/passkeys.rs"]
+mod passkeys;
+#[path = "api/people.rs"]
+mod people;
 #[path = "api/platform.rs"]
 mod platform;
 #[path = "api/recordings.rs"]
@@ -62,13 +68,18 @@ fn sid(text: &str) -> AccountSid {
 }
 
 async fn world() -> World {
+    world_with("", "").await
+}
+
+/// With more lines of the configuration, of the whole and of region `in`.
+async fn world_with(top: &str, region: &str) -> World {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().expect("a folder");
     let exports = folder.path().join("exports");
     std::fs::create_dir(&exports).expect("a folder");
     let exports = exports.display().to_string();
     let text = format!(
-        "data_dir = {:?}\nmetrics = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\nexport_folder = {exports:?}\n[regions.sg]\nlisten = \"127.0.0.1:0\"\nurl = \"https://vault.example.sg\"\n",
+        "data_dir = {:?}\nmetrics = true\n{top}\n[regions.in]\nlisten = \"127.0.0.1:0\"\nexport_folder = {exports:?}\n{region}\n[regions.sg]\nlisten = \"127.0.0.1:0\"\nurl = \"https://vault.example.sg\"\n",
         folder.path().display().to_string()
     );
     let env = |name: &str| (name == "CALLVAULT_PASSPHRASE").then(|| "correct horse".to_owned());

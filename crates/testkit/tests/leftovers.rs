@@ -17,6 +17,9 @@ use callvault_app::{
     document::DocumentQuery,
     import::Format,
     read::Query,
+    realm::Realm,
+    seal::password::PasswordHash,
+    session::Method,
 };
 use callvault_core::{AccountSid, Cause, Class, DocumentKind, HoldScope, Plan, Reader, Record};
 use callvault_testkit::{
@@ -96,6 +99,25 @@ fn file(folder: &std::path::Path, day: &str, rows: u32) -> std::path::PathBuf {
     path
 }
 
+const EMAIL: &str = "hortensia.ravenscroft@leftover.example";
+const NAME: &str = "Hortensia Ravenscroft";
+const PASSWORD: &str = "seven grey herons wade";
+
+/// Somebody is invited, joins and signs in.
+async fn sign_in_somebody(vault: &callvault_app::Vault, account: &callvault_app::Account) {
+    let realm = Realm::of_account(account);
+    let invited = vault
+        .invite_user(&realm, EMAIL, Some(NAME.to_owned()), Role::Owner, None)
+        .await;
+    let (user, _) = invited.unwrap();
+    let password = PasswordHash::new(PASSWORD.as_bytes()).unwrap();
+    let user = vault.accept_invitation(&realm, user, None, &password).await.unwrap();
+    vault
+        .begin_session(&realm, &user, Method::Password, Some("Wigglesworth Browser"), None)
+        .await
+        .unwrap();
+}
+
 fn needles(token_secret: &str) -> Needles {
     let mut needles = Needles::default();
     for n in 0..100 {
@@ -128,6 +150,9 @@ fn needles(token_secret: &str) -> Needles {
     needles.add_text(MATTER);
     needles.add_text(REASON);
     needles.add_text(PASSPHRASE);
+    for text in [EMAIL, NAME, PASSWORD, "Wigglesworth Browser"] {
+        needles.add_text(text);
+    }
     needles.add_forms(token_secret.as_bytes(), "a token's secret");
     for piece in audio().chunks_exact(48).step_by(97) {
         needles.add_forms(piece, "audio");
@@ -288,6 +313,7 @@ async fn fill(world: &World, account: &AccountSid, day: &str) -> String {
         .unwrap();
     vault.lift_hold(account, hold).await.unwrap();
     let secret = vault.create_token(account, Role::Developer).await.unwrap().secret;
+    sign_in_somebody(vault, &opened).await;
     let outside = tempfile::tempdir().unwrap();
     for (day, rows) in [("2027-02-20T08:00:00Z", 6_000), ("2027-02-21T08:00:00Z", 40)] {
         let import = ImportFile {
@@ -401,12 +427,14 @@ async fn nothing_is_left() {
             reports += &format!("{report:?}");
         }
         let left: Vec<String> = rows_of(&world, &lapsed).await;
-        // The account lives on: its own key, its import jobs, its holds, its token and whom it may not call.
+        // The account lives on: its own key, its import jobs, its holds, its token, its user and whom it may not call.
         let own = [
             "data_keys",
             "jobs",
             "holds",
             "tokens",
+            "users",
+            "sessions",
             "settings: [String(\"suppressed/",
         ];
         let left: Vec<&String> = left

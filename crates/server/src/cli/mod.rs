@@ -19,6 +19,7 @@ mod requests;
 mod running;
 mod safety;
 mod tokens;
+mod users;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -74,6 +75,12 @@ enum Command {
     /// Create, list, rotate and revoke API tokens.
     #[command(subcommand)]
     Tokens(tokens::Tokens),
+    /// Invite, list, disable and remove the people of an account.
+    #[command(subcommand)]
+    Users(users::Users),
+    /// Invite, list, disable and remove the operator's own people.
+    #[command(subcommand)]
+    Operators(users::Operators),
     /// Show, preview and set how long recordings are kept.
     #[command(subcommand)]
     Retention(keeping::Retention),
@@ -277,6 +284,8 @@ async fn dispatch(cli: Cli) -> Done {
         Command::Export(command) => command.run(&site, &out).await,
         Command::Accounts(command) => command.run(&site, &out).await,
         Command::Tokens(command) => command.run(&site, &out).await,
+        Command::Users(command) => command.run(&site, &out).await,
+        Command::Operators(command) => command.run(&site, &out).await,
         Command::Retention(command) => command.run(&site, &out).await,
         Command::Plan(command) => command.run(&site, &out).await,
         Command::Forecast(command) => command.run(&site, &out).await,

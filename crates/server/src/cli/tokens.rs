@@ -59,7 +59,7 @@ pub(super) enum Tokens {
     },
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
+pub(super) fn parse_role(text: &str) -> Result<Role, String> {
     text.parse()
         .map_err(|error: callvault_app::VaultError| error.to_string())
 }

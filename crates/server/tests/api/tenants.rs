@@ -1,13 +1,28 @@
-//! Every operation of the description, tried by nobody, by another tenant and by every role.
+//! Every operation of the description, tried by nobody, by another tenant, by every role with a token and signed in, and by
+//! every scope. What the tables lack, or what has no case here, fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callvault_app::account::{NewToken, Role};
-use callvault_server::access::{BASES, Effect, OPERATIONS, find_operation};
+use callvault_app::{
+    account::{NewToken, Role},
+    realm::Realm,
+    scope::{Scope, Scopes},
+    seal::password::PasswordHash,
+    token::TokenOrder,
+    user::User,
+};
+use callvault_server::{
+    access::{BASES, Effect, OPERATIONS, find_operation},
+    people,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{NOW, World, sid, world};
+use crate::{
+    NOW, World,
+    people::{Browser, PASSWORD, join, sign_in},
+    sid, world,
+};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
@@ -44,6 +59,8 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
         ("{id}", "hold"),
         ("{index}", "index"),
         ("{class}", "class"),
+        ("{key}", "key"),
+        ("{user}", "user"),
     ] {
         place = place.replace(param, &names[name]);
     }
@@ -53,6 +70,9 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
         "/requests" => Some(json!({"kind": "delete_recording", "recording": "0".repeat(32), "reason": "r"})),
         "/webhooks" => Some(json!({"url": "https://example.com/hook"})),
         "/exports/schedule" => Some(json!({"folder": "daily"})),
+        "/tokens" => Some(json!({"role": "developer"})),
+        "/users" => Some(json!({"email": "asha@example.in", "role": "developer"})),
+        "/users/{user}" => Some(json!({"disabled": true})),
         _ => None,
     };
     let query = match path {
@@ -108,6 +128,8 @@ async fn there_is_no_way_across_tenants_or_roles() {
         ("hold", "0".repeat(32)),
         ("index", "0".to_owned()),
         ("class", "activity".to_owned()),
+        ("key", "0".repeat(24)),
+        ("user", "0".repeat(32)),
     ]);
     for operation in OPERATIONS {
         let (below, body) = request(operation.path, &names);
@@ -129,6 +151,178 @@ async fn there_is_no_way_across_tenants_or_roles() {
             );
         }
     }
+    world.serving.close().await;
+}
+
+/// What operations are tried on: nothing of it has to be there.
+fn places() -> BTreeMap<&'static str, String> {
+    let sids = ["call", "recording", "hold", "user"].map(|name| (name, "0".repeat(32)));
+    let mut names = BTreeMap::from(sids);
+    names.insert("index", "0".to_owned());
+    names.insert("class", "activity".to_owned());
+    names.insert("key", "0".repeat(24));
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_does_what_its_scope_says_and_nothing_else() {
+    let world = world().await;
+    let vault = world.site.open_vault("in").await.expect("a vault");
+    let mut used = BTreeSet::new();
+    for operation in OPERATIONS {
+        let scope = operation.scope;
+        used.insert(scope.unwrap_or_else(|| panic!("an operation of an account has a scope: {operation:?}")));
+    }
+    assert_eq!(used, BTreeSet::from(Scope::ALL), "every scope is some operation's");
+    for scope in Scope::ALL {
+        let order = TokenOrder {
+            scopes: Scopes::of(vec![scope]),
+            ..TokenOrder::of_role(Role::Owner)
+        };
+        let token = vault.issue_token(&sid("acme"), order, None).await.expect("a token");
+        for operation in OPERATIONS
+            .iter()
+            .filter(|operation| operation.roles.contains(&Role::Owner))
+        {
+            let (below, body) = request(operation.path, &places());
+            let path = format!("{}{below}", operation.base.replace("{account}", "acme"));
+            let (status, answer) = world.send(operation.method.clone(), &path, Some(&token), body).await;
+            let may = operation.scope == Some(scope);
+            assert_eq!(
+                status == StatusCode::FORBIDDEN,
+                !may,
+                "{scope:?}: {operation:?} {status} {answer}"
+            );
+        }
+    }
+    world.serving.close().await;
+}
+
+/// A user of each role, the operator's among them.
+async fn everybody(world: &World) -> Vec<(Role, Realm, User)> {
+    let hash = PasswordHash::new(PASSWORD.as_bytes()).expect("a hash");
+    let mut users = Vec::new();
+    for role in Role::ALL {
+        let (realm, user) = join(world, Some(&sid("acme")), role, &hash).await;
+        users.push((role, realm, user));
+    }
+    let (realm, user) = join(world, None, Role::Operator, &hash).await;
+    users.push((Role::Operator, realm, user));
+    users
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_signed_in_does_what_the_role_may_and_nothing_elsewhere() {
+    let world = world().await;
+    let users = everybody(&world).await;
+    for (role, realm, user) in &users {
+        let mut browser = Browser::with(&sign_in(&world, realm, user).await);
+        for operation in OPERATIONS {
+            let (below, body) = request(operation.path, &places());
+            let path = format!("{}{below}", operation.base.replace("{account}", "acme"));
+            let (status, answer) = browser
+                .send(&world, operation.method.clone(), &path, body.clone())
+                .await;
+            let may = operation.roles.contains(role);
+            assert_eq!(
+                status == StatusCode::FORBIDDEN,
+                !may,
+                "{role:?}: {operation:?} {status} {answer}"
+            );
+            assert!(
+                status != StatusCode::UNAUTHORIZED && !status.is_server_error(),
+                "{role:?}: {operation:?} {status} {answer}"
+            );
+            if *role != Role::Operator {
+                let elsewhere = format!("{}{below}", operation.base.replace("{account}", "other"));
+                let (status, answer) = browser.send(&world, operation.method.clone(), &elsewhere, body).await;
+                assert_eq!(status, StatusCode::NOT_FOUND, "{role:?}: {operation:?} {answer}");
+            }
+        }
+    }
+    world.serving.close().await;
+}
+
+/// A request of what people do for themselves.
+fn own_request(path: &str) -> (String, Option<Value>) {
+    let place = path
+        .replace("{session}", &"0".repeat(32))
+        .replace("{passkey}", &"0".repeat(32))
+        .replace("{account}", "acme");
+    let body = match path {
+        "/v1/session/password" => Some(json!({"password": "rain over lotus"})),
+        "/v1/session/passkeys" => Some(json!({"name": "x", "client_data": "", "attestation": ""})),
+        _ => None,
+    };
+    (place, body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_do_for_themselves_needs_a_session_of_the_role() {
+    let world = world().await;
+    let users = everybody(&world).await;
+    for operation in people::OPERATIONS {
+        let (path, body) = own_request(operation.path);
+        for token in [None, Some(&world.acme_officer)] {
+            let (status, answer) = world.send(operation.method.clone(), &path, token, body.clone()).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{operation:?} {answer}");
+        }
+        for (role, realm, user) in &users {
+            let mut browser = Browser::with(&sign_in(&world, realm, user).await);
+            let (status, answer) = browser
+                .send(&world, operation.method.clone(), &path, body.clone())
+                .await;
+            let may = operation.roles.contains(role);
+            assert_eq!(
+                status == StatusCode::FORBIDDEN,
+                !may,
+                "{role:?}: {operation:?} {status} {answer}"
+            );
+            assert!(
+                status != StatusCode::UNAUTHORIZED && !status.is_server_error(),
+                "{role:?}: {operation:?} {status} {answer}"
+            );
+        }
+    }
+    world.serving.close().await;
+}
+
+/// Every described operation is in one of the tables, and every read leaves things as they are: a page elsewhere can make a
+/// browser send one.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_described_operation_says_who_may() {
+    let world = world().await;
+    let (_, description) = world.send(Method::GET, "/openapi.json", None, None).await;
+    let mut listed: BTreeSet<(String, String)> = BTreeSet::new();
+    for operation in OPERATIONS {
+        listed.insert((
+            operation.method.to_string(),
+            format!("{ACCOUNT_PATH}{}", operation.path),
+        ));
+    }
+    for operation in people::OPERATIONS {
+        listed.insert((operation.method.to_string(), operation.path.to_owned()));
+    }
+    for (method, path) in people::PUBLIC {
+        listed.insert((method.to_string(), (*path).to_owned()));
+    }
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        for method in METHODS.into_iter().filter(|method| methods.get(method).is_some()) {
+            let operation = (method.to_uppercase(), path.clone());
+            assert!(
+                listed.contains(&operation),
+                "described, and nobody says who may: {operation:?}"
+            );
+        }
+    }
+    for operation in OPERATIONS.iter().chain(people::OPERATIONS) {
+        let reads = operation.method == Method::GET;
+        assert!(
+            !reads || operation.effect == Effect::Reads,
+            "a GET that changes: {operation:?}"
+        );
+    }
+    world.serving.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use callvault_app::{Parts, Vault, VaultError, account::Role, backup::restore};
+use callvault_app::{
+    Parts, Vault, VaultError,
+    account::Role,
+    backup::restore,
+    session::{Lifetime, Method},
+};
 use callvault_store::files::Files;
 use callvault_testkit::{
     fault::{Faults, Mode},
@@ -79,15 +84,27 @@ async fn a_restore_over_another_catalog_is_refused() {
     assert!(refused.to_string().contains("not empty"), "{refused}");
 }
 
-/// A token that was revoked after the backup stays revoked.
+/// A token that was revoked after the backup stays revoked, and so does a user who was removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_revokes_the_backups_tokens() {
     let scene = Scene::new(Pair::Embedded).await;
     let vault = &scene.world.vault;
     let token = vault.create_token(&scene.account, Role::Developer).await.unwrap();
+    let realm = vault.get_realm(Some(&scene.account)).await.unwrap();
+    let invited = vault
+        .invite_user(&realm, "asha@example.in", None, Role::Owner, None)
+        .await;
+    let (user, _) = invited.unwrap();
+    let password = callvault_seal::password::PasswordHash::new(b"lotus under rain").unwrap();
+    let user = vault.accept_invitation(&realm, user, None, &password).await.unwrap();
+    let session = vault
+        .begin_session(&realm, &user, Method::Password, None, None)
+        .await
+        .unwrap();
     let later = TempDir::new().unwrap();
     take(&scene.world, later.path()).await;
     vault.revoke_token(&scene.account, &token.token_key).await.unwrap();
+    vault.delete_user(&realm, user.id(), None).await.unwrap();
     let from = Files::open(&later.path().join("objects")).await.unwrap();
     let (keys, log) = (
         scene.world.folder.join("keys.sealed"),
@@ -102,6 +119,9 @@ async fn a_restore_revokes_the_backups_tokens() {
         assert_eq!(report.tokens_revoked, revoked);
         let found = restored.find_caller(&token.token_key, &token.secret).await.unwrap();
         assert_eq!(found.is_some(), keeps_tokens);
+        assert_eq!(report.users_disabled, u64::from(!keeps_tokens));
+        let signed = restored.find_session(&session, Lifetime::default()).await.unwrap();
+        assert_eq!(signed.is_some(), keeps_tokens);
     }
 }
 
