@@ -252,6 +252,6 @@ impl Vault {
     /// Removes what no configuration lets live.
     pub(crate) async fn sweep_sessions(&self, now: TimeUs) -> Result<u64> {
         let oldest = TimeUs(now.0 - MAX_SESSION_S * SECOND_US);
-        Ok(self.catalog.sweep_sessions(oldest, oldest, now).await?)
+        Ok(self.catalog.sweep_sessions(oldest, now).await?)
     }
 }

@@ -16,6 +16,8 @@ mod growing;
 mod import;
 #[path = "cli/keeping.rs"]
 mod keeping;
+#[path = "cli/people.rs"]
+mod people;
 #[path = "cli/requests.rs"]
 mod requests;
 #[path = "cli/running.rs"]

@@ -29,7 +29,7 @@ CREATE TABLE sessions (
 ){keyed};
 CREATE UNIQUE INDEX sessions_hash ON sessions (hash);
 CREATE INDEX sessions_user ON sessions (account, user_id);
-CREATE INDEX sessions_seen ON sessions (seen_at);
+CREATE INDEX sessions_created ON sessions (created_at);
 
 CREATE TABLE challenges (
     account {text} NOT NULL,

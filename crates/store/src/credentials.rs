@@ -84,9 +84,8 @@ pub trait Credentials: Send + Sync + 'static {
     async fn delete_session(&self, hash: &[u8; 32]) -> Result<bool>;
     /// Disables every user and ends every session, whoever is locked out by it. Returns how many users were not disabled.
     async fn disable_all_users(&self, at: TimeUs) -> Result<u64>;
-    /// Removes sessions that were used last before `unused_since` or began before `older_than`, and challenges that were
-    /// over before `now`. Returns how many sessions.
-    async fn sweep_sessions(&self, unused_since: TimeUs, older_than: TimeUs, now: TimeUs) -> Result<u64>;
+    /// Removes sessions that began before `older_than`, and challenges that are over by `now`. Returns how many sessions.
+    async fn sweep_sessions(&self, older_than: TimeUs, now: TimeUs) -> Result<u64>;
 
     /// Adds a challenge.
     async fn insert_challenge(&self, challenge: &ChallengeRow) -> Result<()>;

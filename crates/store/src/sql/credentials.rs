@@ -238,8 +238,8 @@ impl Credentials for Backend {
         transact!(self, |conn| users::disable_all(conn, at))
     }
 
-    async fn sweep_sessions(&self, unused_since: TimeUs, older_than: TimeUs, now: TimeUs) -> Result<u64> {
-        transact!(self, |conn| users::sweep_sessions(conn, unused_since, older_than, now))
+    async fn sweep_sessions(&self, older_than: TimeUs, now: TimeUs) -> Result<u64> {
+        transact!(self, |conn| users::sweep_sessions(conn, older_than, now))
     }
 
     async fn insert_challenge(&self, challenge: &ChallengeRow) -> Result<()> {

@@ -248,18 +248,12 @@ pub(super) async fn disable_all(conn: &mut Conn, at: TimeUs) -> Attempt<u64> {
     Ok(done.rows_affected())
 }
 
-pub(super) async fn sweep_sessions(
-    conn: &mut Conn,
-    unused_since: TimeUs,
-    older_than: TimeUs,
-    now: TimeUs,
-) -> Attempt<u64> {
+pub(super) async fn sweep_sessions(conn: &mut Conn, older_than: TimeUs, now: TimeUs) -> Attempt<u64> {
     sqlx::query("DELETE FROM challenges WHERE expires_at <= $1")
         .bind(now.0)
         .execute(&mut *conn)
         .await?;
-    let done = sqlx::query("DELETE FROM sessions WHERE seen_at < $1 OR created_at < $2")
-        .bind(unused_since.0)
+    let done = sqlx::query("DELETE FROM sessions WHERE created_at < $1")
         .bind(older_than.0)
         .execute(conn)
         .await?;

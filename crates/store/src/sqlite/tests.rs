@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use callvault_core::{Class, Day, KeyId, Sid, TimeUs, id::HoldId};
+use callvault_core::{
+    Class, Day, KeyId, Sid, TimeUs,
+    id::{HoldId, UserId},
+};
 use sqlx::{AssertSqlSafe, Row as _};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -194,6 +197,15 @@ async fn call_every_list(catalog: &Sqlite) {
     catalog.lift_hold(account, HoldId([1; 16]), "", at).await.unwrap();
     catalog.list_tokens(account).await.unwrap();
     catalog.find_token("x").await.unwrap();
+    catalog.touch_token(account, "x", Day(1)).await.unwrap();
+    catalog.revoke_spare_token(account, "x", at).await.unwrap();
+    let (user, hash) = (UserId([1; 16]), [1; 32]);
+    catalog.list_users(Some(account)).await.unwrap();
+    catalog.find_user(Some(account), user).await.unwrap();
+    catalog.find_user_by_email(None, [1; 16]).await.unwrap();
+    catalog.list_sessions(Some(account), user).await.unwrap();
+    catalog.find_session(&hash).await.unwrap();
+    catalog.touch_session(&hash, at).await.unwrap();
     catalog.list_epochs().await.unwrap();
     catalog.find_keys(account, &[partition.key; 3]).await.unwrap();
     catalog.list_keys_in_epoch(1, 5).await.unwrap();

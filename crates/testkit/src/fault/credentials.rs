@@ -151,13 +151,9 @@ impl Credentials for FaultyCatalog {
             .await
     }
 
-    async fn sweep_sessions(&self, unused_since: TimeUs, older_than: TimeUs, now: TimeUs) -> Result<u64> {
+    async fn sweep_sessions(&self, older_than: TimeUs, now: TimeUs) -> Result<u64> {
         self.faults
-            .around(
-                "catalog",
-                "sweep_sessions",
-                self.inner.sweep_sessions(unused_since, older_than, now),
-            )
+            .around("catalog", "sweep_sessions", self.inner.sweep_sessions(older_than, now))
             .await
     }
 
