@@ -334,6 +334,10 @@ impl Line {
             body.key = Some(row.key);
             document = self.replace_request(account, &document, body, None).await?;
         }
+        if document.body.request.state.is_over() {
+            // Whoever ended it may not have come to tell; what is told twice is delivered once.
+            return self.tell_of_request(account, &document, "request.ended").await;
+        }
         let (State::Approved, Some(key)) = (document.body.request.state, document.body.key) else {
             return Ok(());
         };
