@@ -433,6 +433,8 @@ pub struct RecordingQuery {
     pub to: Option<TimeUs>,
     /// Of this call.
     pub call_sid: Option<Sid>,
+    /// Of one of these calls; of whichever when there are none.
+    pub call_sids: Vec<Sid>,
     /// With this party (blind hash).
     pub party: Option<[u8; 16]>,
     /// Continue after this one: `(at, sid)` of the last one seen.

@@ -7,7 +7,6 @@ use callvault_core::{
     hold::{Reader, access, may_read},
 };
 use callvault_store::rows::{RecordingQuery, RecordingRow};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     deletion::facts_of,
@@ -15,8 +14,8 @@ use crate::{
     vault::{Account, Vault},
 };
 
-/// Calls that are looked up at the same time.
-const AT_ONCE: usize = 8;
+/// Calls that are asked about at once.
+const CALLS_ASKED: usize = 100;
 /// Rows asked for at once.
 const PAGE: u32 = 1_000;
 
@@ -38,21 +37,26 @@ impl Vault {
         calls: &[Sid],
         reader: Reader,
     ) -> Result<HashMap<Sid, Sid>> {
-        let find = |call: Sid| async move {
-            let query = RecordingQuery {
-                call_sid: Some(call),
+        let mut found = HashMap::with_capacity(calls.len());
+        for calls in calls.chunks(CALLS_ASKED) {
+            let mut query = RecordingQuery {
+                call_sids: calls.to_vec(),
                 limit: PAGE,
                 ..RecordingQuery::default()
             };
-            let rows = self.catalog.list_recordings(&account.sid, &query).await?;
-            let first = rows.iter().find(|row| self.is_readable_row(account, row, reader));
-            Ok::<_, crate::VaultError>(first.map(|row| (call, row.sid)))
-        };
-        stream::iter(calls.iter().copied().map(find))
-            .buffer_unordered(AT_ONCE)
-            .try_filter_map(|found| async move { Ok(found) })
-            .try_collect()
-            .await
+            loop {
+                let rows = self.catalog.list_recordings(&account.sid, &query).await?;
+                let readable = rows.iter().filter(|row| self.is_readable_row(account, row, reader));
+                for (call, row) in readable.filter_map(|row| Some((row.call_sid?, row))) {
+                    found.entry(call).or_insert(row.sid);
+                }
+                match rows.last() {
+                    Some(last) if rows.len() == PAGE as usize => query.after = Some((last.at, last.sid)),
+                    _ => break,
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// How many recordings a query finds for this reader, up to `most`.

@@ -105,6 +105,10 @@ pub(super) fn plan_list(account: &AccountSid, wanted: &RecordingQuery) -> Builde
             .push(" AND r.call_sid IS NOT NULL AND r.call_sid = ")
             .push_bind(&call.0[..]);
     }
+    if !wanted.call_sids.is_empty() {
+        select.push(" AND r.call_sid IS NOT NULL AND r.call_sid IN ");
+        query::push_bytes_list(&mut select, wanted.call_sids.iter().map(|call| &call.0[..]));
+    }
     if let Some(from) = wanted.from {
         select.push(" AND r.at >= ").push_bind(from.0);
     }

@@ -236,6 +236,7 @@ async fn call_every_list(catalog: &Sqlite) {
                     from,
                     to,
                     call_sid,
+                    call_sids: Vec::new(),
                     party,
                     after,
                     newest_first,
@@ -245,6 +246,12 @@ async fn call_every_list(catalog: &Sqlite) {
             }
         }
     }
+    let of_calls = RecordingQuery {
+        call_sids: vec![Sid([1; 16]), Sid([2; 16])],
+        limit: 5,
+        ..RecordingQuery::default()
+    };
+    catalog.list_recordings(account, &of_calls).await.unwrap();
     catalog.list_leaves(0..5).await.unwrap();
     catalog.find_destruction(1).await.unwrap();
     catalog.list_destructions(account, None, 5).await.unwrap();

@@ -398,7 +398,7 @@ async fn crash_everywhere(pair: Pair, step: usize) {
             let calls = records(&world.vault, &sid, Class::Call).await;
             assert_eq!(calls.values().map(Vec::len).sum::<usize>(), 4, "{place}");
             if struck.is_none() {
-                assert!(n as usize > 10 * step, "only {n} calls were met");
+                assert!(n >= 100, "only {n} calls were met");
                 break;
             }
         }

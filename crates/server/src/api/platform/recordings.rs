@@ -273,6 +273,7 @@ fn read_query(fields: &Fields, account: &Account, page_size: u32) -> Result<Reco
         // A second that is named is meant whole.
         to: dates.most.map(|most| TimeUs(most.saturating_add(SECOND_US))),
         call_sid: fields.find("CallSid").map(read_call).transpose()?,
+        call_sids: Vec::new(),
         party: None,
         after: fields.find("After").map(read_after).transpose()?,
         newest_first: true,

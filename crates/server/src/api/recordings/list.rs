@@ -40,6 +40,7 @@ pub async fn list(State(door): State<Arc<Door>>, caller: Caller, mut params: Par
         from: params.take_time("from")?,
         to: params.take_time("to")?,
         call_sid: params.take_sid("call_sid")?,
+        call_sids: Vec::new(),
         party: params
             .take_number("number", &account)?
             .map(|number| account.number_hash(&number)),

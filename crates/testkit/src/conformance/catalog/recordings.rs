@@ -1,6 +1,6 @@
 //! Recordings.
 
-use callvault_core::Day;
+use callvault_core::{Day, Sid};
 use callvault_store::rows::{RecordingDay, RecordingQuery, RecordingRow, Shred};
 
 use crate::conformance::{
@@ -59,6 +59,14 @@ pub async fn recordings_are_found(backend: &impl CatalogBackend) {
         ..every.clone()
     };
     assert_eq!(catalog.list_recordings(&acme, &of_call).await.expect("read"), rows[..2]);
+    let of_calls = RecordingQuery {
+        call_sids: vec![call, Sid([9; 16])],
+        ..every.clone()
+    };
+    assert_eq!(
+        catalog.list_recordings(&acme, &of_calls).await.expect("read"),
+        rows[..2]
+    );
     let of_party = RecordingQuery {
         party: Some([1; 16]),
         newest_first: true,
