@@ -2,9 +2,11 @@
 
     cargo build --release
     python3 benches/export_peak.py target/release/callvault
+    cargo run -p callvault-testkit --bin with-services -- python3 benches/export_peak.py target/release/callvault
 
 The calls lie in two accounts: over 30 days, and in one day. `MALLOC_ARENA_MAX=2` in the environment shows how much of the
-memory is glibc's.
+memory is glibc's. With a PostgreSQL of `with-services` and `psql`, each round also takes the rows of the first export out of a
+table with the vault's indexes by `COPY TO STDOUT`: to psql over TCP without TLS, while the vault decrypts and uses TLS.
 """
 
 import datetime
@@ -18,7 +20,8 @@ import tempfile
 import time
 
 ROWS = 1_000_000
-PORT = 18445
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+PORT = int(os.environ.get("PORT", "18445"))
 DAY = 86_400
 
 
@@ -58,7 +61,10 @@ def main(binary, folder):
     try:
         time.sleep(3)
         print(f"idle {state(server.pid)[2]} MB")
-        for _ in range(3):
+        postgres = Postgres.filled(folder, lambda path: download(folder, "month", tokens["month"], "csv", path))
+        for _ in range(ROUNDS):
+            if postgres:
+                postgres.copy()
             for account, token in tokens.items():
                 for name in ["csv", "ndjson", "parquet"]:
                     export(server.pid, folder, account, token, name)
@@ -70,12 +76,52 @@ def main(binary, folder):
 def export(pid, folder, account, token, name):
     pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
     before, began = state(pid), time.monotonic()
-    url = f"https://127.0.0.1:{PORT}/v1/accounts/{account}/exports/calls.{name}"
-    trust = ["--cacert", str(folder / "vault/in/tls-cert.pem"), "-u", f"{token['key']}:{token['secret']}"]
-    subprocess.run(["curl", "-sf", *trust, url, "-o", os.devnull], check=True)
+    download(folder, account, token, name, os.devnull)
     took, after = time.monotonic() - began, state(pid)
     cpu = after[0] - before[0]
     print(f"{account:6} {name:8} {took:.2f} s, {ROWS / cpu / 1e6:.2f} M rows/s a core, peak {after[1]} MB")
+
+
+def download(folder, account, token, name, path):
+    url = f"https://127.0.0.1:{PORT}/v1/accounts/{account}/exports/calls.{name}"
+    trust = ["--cacert", str(folder / "vault/in/tls-cert.pem"), "-u", f"{token['key']}:{token['secret']}"]
+    subprocess.run(["curl", "-sf", *trust, url, "-o", str(path)], check=True)
+
+
+class Postgres:
+    """The rows of an export in a table, with the indexes that the vault's readers need."""
+
+    TABLE = """CREATE TABLE calls (sid uuid PRIMARY KEY, at timestamptz, source_id text, direction text, "from" text, "to" text,
+        exophone text, status text, answered_at timestamptz, ended_at timestamptz, duration_s int, talk_s int,
+        price_micros bigint, caller_name text, extra text);
+        CREATE INDEX ON calls (at); CREATE INDEX ON calls ("from"); CREATE INDEX ON calls ("to")"""
+    STAT = "SELECT pg_read_file('/proc/self/stat')"
+
+    def __init__(self, address):
+        self.psql = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", f"{address}/postgres"]
+
+    @classmethod
+    def filled(cls, folder, download_to):
+        address = os.environ.get("CALLVAULT_TEST_POSTGRES")
+        if not address:
+            return None
+        self, path = cls(address), folder / "export.csv"
+        download_to(path)
+        fill = f"\\copy calls FROM '{path}' (FORMAT csv, HEADER)"
+        for command in ["DROP TABLE IF EXISTS calls", self.TABLE, fill, "VACUUM ANALYZE calls"]:
+            subprocess.run([*self.psql, "-c", command], check=True, stdout=subprocess.DEVNULL)
+        path.unlink()
+        return self
+
+    def copy(self):
+        began = time.monotonic()
+        steps = [self.STAT, "\\o /dev/null", "COPY calls TO STDOUT (FORMAT csv, HEADER)", "\\o", self.STAT]
+        words = [word for step in steps for word in ("-c", step)]
+        said = subprocess.run([*self.psql, *words], check=True, capture_output=True, text=True).stdout
+        took = time.monotonic() - began
+        stats = [line.rsplit(")", 1)[1].split() for line in said.splitlines() if ")" in line]
+        first, last = [(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") for fields in (stats[0], stats[-1])]
+        print(f"PostgreSQL COPY TO {took:.2f} s, {ROWS / (last - first) / 1e6:.2f} M rows/s a core")
 
 
 with tempfile.TemporaryDirectory() as name:

@@ -128,6 +128,9 @@ impl Sink for Nowhere {
     }
 }
 
+/// Records whose text is one piece: some hundred kilobytes.
+const PIECE_ROWS: usize = 1_024;
+
 /// What an export came to, from its first byte on, whatever was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -211,7 +214,15 @@ struct Writer<'s> {
 impl Visit for Writer<'_> {
     async fn records(&mut self, records: Vec<Record>) -> Result<()> {
         let count = records.len() as u64;
-        self.work(move |encoder, out| encoder.rows(&records, out)).await?;
+        let encode = move |encoder: &mut Encoder| {
+            let pieces = records.chunks(PIECE_ROWS).map(|rows| {
+                let mut piece = Vec::new();
+                encoder.rows(rows, &mut piece)?;
+                Ok(piece)
+            });
+            pieces.collect()
+        };
+        self.work(encode).await?;
         self.records += count;
         self.sink.progress(self.records);
         Ok(())
@@ -220,24 +231,23 @@ impl Visit for Writer<'_> {
 
 impl Writer<'_> {
     /// Encoding is work for a core: done apart, it holds up no other request.
-    async fn work(
-        &mut self,
-        work: impl FnOnce(&mut Encoder, &mut Vec<u8>) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
+    async fn work(&mut self, work: impl FnOnce(&mut Encoder) -> Result<Vec<Vec<u8>>> + Send + 'static) -> Result<()> {
         let (Some(mut encoder), mut hasher) = (self.encoder.take(), self.hasher.take()) else {
             return Err(stopped());
         };
         let done = tokio::task::spawn_blocking(move || {
-            let mut out = Vec::new();
-            work(&mut encoder, &mut out)?;
+            let pieces = work(&mut encoder)?;
             if let Some(hasher) = &mut hasher {
-                hasher.update(&out);
+                pieces.iter().for_each(|piece| hasher.update(piece));
             }
-            Ok::<_, VaultError>((encoder, hasher, out))
+            Ok::<_, VaultError>((encoder, hasher, pieces))
         });
-        let (encoder, hasher, out) = done.await.map_err(|_| stopped())??;
+        let (encoder, hasher, pieces) = done.await.map_err(|_| stopped())??;
         (self.encoder, self.hasher) = (Some(encoder), hasher);
-        self.pass(out.into()).await
+        for piece in pieces {
+            self.pass(piece.into()).await?;
+        }
+        Ok(())
     }
 
     async fn pass(&mut self, mut bytes: Bytes) -> Result<()> {
@@ -252,7 +262,12 @@ impl Writer<'_> {
     }
 
     async fn finish(mut self) -> Result<Written> {
-        self.work(Encoder::end).await?;
+        let end = |encoder: &mut Encoder| {
+            let mut piece = Vec::new();
+            encoder.end(&mut piece)?;
+            Ok(vec![piece])
+        };
+        self.work(end).await?;
         Ok(Written {
             records: self.records,
             bytes: self.bytes,

@@ -20,6 +20,8 @@ mod keeping;
 mod people;
 #[path = "cli/requests.rs"]
 mod requests;
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/running.rs"]
 mod running;
 #[path = "cli/safety.rs"]

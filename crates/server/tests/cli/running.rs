@@ -211,6 +211,13 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Ends it as a crash does: SIGKILL.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // After `stop` there is nothing left to end.

@@ -11,9 +11,9 @@ use crate::running::{CALLER, EMBEDDED, PASSPHRASE, Place, Running, noon};
 
 /// A client of one door.
 pub(crate) struct Client {
-    base: String,
-    http: reqwest::Client,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) base: String,
+    pub(crate) http: reqwest::Client,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
