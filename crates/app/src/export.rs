@@ -6,6 +6,7 @@
 
 mod archive;
 mod csv_text;
+mod desk;
 mod encode;
 mod json_text;
 mod moment;
@@ -34,6 +35,7 @@ use crate::{
     error::{Result, VaultError},
     vault::{Account, Vault},
 };
+use desk::Seat;
 use encode::Encoder;
 use plan::PlannedDay;
 use walk::{Visit, Walk};
@@ -185,6 +187,7 @@ impl Export {
     /// written by then is no whole export. Those of the sink and the stores.
     pub async fn write(&self, vault: &Vault, passage: Passage, sink: &mut dyn Sink) -> Result<Written> {
         let mut writer = Writer {
+            seat: Seat::take(),
             encoder: Some(Encoder::new(self.request.class, self.request.format)?),
             hasher: passage.sha256.then(Hasher::sha256),
             skip_bytes: passage.skip_bytes,
@@ -201,6 +204,7 @@ impl Export {
 
 /// Encodes records and passes the bytes on.
 struct Writer<'s> {
+    seat: Seat,
     /// Away while it works.
     encoder: Option<Encoder>,
     hasher: Option<Hasher>,
@@ -235,14 +239,14 @@ impl Writer<'_> {
         let (Some(mut encoder), mut hasher) = (self.encoder.take(), self.hasher.take()) else {
             return Err(stopped());
         };
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.seat.run(move || {
             let pieces = work(&mut encoder)?;
             if let Some(hasher) = &mut hasher {
                 pieces.iter().for_each(|piece| hasher.update(piece));
             }
             Ok::<_, VaultError>((encoder, hasher, pieces))
         });
-        let (encoder, hasher, pieces) = done.await.map_err(|_| stopped())??;
+        let (encoder, hasher, pieces) = done.await.ok_or_else(stopped)??;
         (self.encoder, self.hasher) = (Some(encoder), hasher);
         for piece in pieces {
             self.pass(piece.into()).await?;
