@@ -132,7 +132,8 @@ fn label_context(token_key: &str) -> Vec<u8> {
     format!("token label/{token_key}").into_bytes()
 }
 
-fn is_in_force(row: &TokenRow, now: TimeUs) -> bool {
+/// Whether a token opens anything now.
+pub(crate) fn is_in_force(row: &TokenRow, now: TimeUs) -> bool {
     row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > now)
 }
 

@@ -86,7 +86,7 @@ const SHOWN: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor, 
 /// Settings that delete.
 const SETTINGS: &[Role] = &[Owner, Compliance];
 /// The second person of a deletion (spec, "Who uses it").
-const APPROVERS: &[Role] = &[Owner, Compliance, Support];
+const APPROVERS: &[Role] = &[Owner, Compliance, Support, Operator];
 /// Where records go by themselves.
 const OUTLETS: &[Role] = &[Owner, Admin, Compliance];
 /// Where events go.

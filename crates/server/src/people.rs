@@ -82,6 +82,8 @@ pub static PUBLIC: &[(Method, &str)] = &[
     (Method::POST, "/v1/session"),
     (Method::POST, "/v1/session/challenge"),
     (Method::POST, "/v1/invitation"),
+    // Its signature is the credential.
+    (Method::GET, "/presigned/{account}/{sid}"),
     (Method::GET, "/log/checkpoint"),
     (Method::GET, "/log/tile/{path}"),
     (Method::GET, "/log/key"),

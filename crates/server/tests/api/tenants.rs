@@ -297,7 +297,7 @@ async fn every_described_operation_says_who_may() {
     for operation in OPERATIONS {
         listed.insert((
             operation.method.to_string(),
-            format!("{ACCOUNT_PATH}{}", operation.path),
+            format!("{}{}", operation.base, operation.path),
         ));
     }
     for operation in people::OPERATIONS {

@@ -23,7 +23,7 @@ use crate::{
     problem::{Answer, Problem},
 };
 
-/// The longest public part of a token.
+/// The longest name of who asked.
 const MAX_KEY_BYTES: usize = 128;
 
 /// The address of a link.
@@ -31,7 +31,7 @@ const MAX_KEY_BYTES: usize = 128;
 pub fn show_link(door: &Door, account: &Account, link: &Link) -> String {
     let query = Serializer::new(String::new())
         .append_pair("until", &link.until_s.to_string())
-        .append_pair("by", &link.token_key)
+        .append_pair("by", &link.person)
         .append_pair("signature", &account.sign_link(link))
         .finish();
     let (base, sid) = (door.base_url(), &account.sid);
@@ -42,14 +42,14 @@ pub fn show_link(door: &Door, account: &Account, link: &Link) -> String {
 ///
 /// The platform's call and recording objects have such links as `PreSignedRecordingUrl` when `RecordingUrlValidity` is
 /// asked for. No credentials are needed. A link opens one recording, for the time that was asked for, while the recording
-/// is there and the token that asked is not revoked. Every use is in the account's access log.
+/// is there and who asked is still in force: a token that is not revoked, a user who is not disabled. Every use is in the account's access log.
 #[utoipa::path(
     get, path = "/presigned/{account}/{sid}", tag = "recordings", operation_id = "get_presigned_audio",
     params(
         ("account" = String, Path, description = "Account SID"),
         ("sid" = String, Path, description = "SID of the recording"),
         ("until" = i64, Query, description = "When the link ends, in seconds since 1970"),
-        ("by" = String, Query, description = "Public part of the token that it was made with"),
+        ("by" = String, Query, description = "Who asked for it: the public part of a token, or a user"),
         ("signature" = String, Query, description = "64 hexadecimal digits"),
         ("Range" = Option<String>, Header, description = "One range in bytes, such as `bytes=0-65535`"),
     ),
@@ -76,7 +76,7 @@ pub async fn presigned(
             .take_as("until", "seconds since 1970")
             .map_err(|_| refuse())?
             .ok_or_else(refuse)?,
-        token_key: params
+        person: params
             .take("by")
             .filter(|key| key.len() <= MAX_KEY_BYTES)
             .ok_or_else(refuse)?,
@@ -92,7 +92,7 @@ pub async fn presigned(
     let access = Anonymous {
         account,
         name: "recordings.presigned",
-        key: link.token_key,
+        key: link.person,
         place: recording,
         status: response.status(),
         took: watch.elapsed(),
