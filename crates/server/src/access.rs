@@ -6,8 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{MatchedPath, RawPathParams, Request, State},
-    http::{Method, StatusCode, request::Parts},
+    http::{Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -211,6 +212,8 @@ pub static OPERATIONS: &[Operation] = &[
     op(Method::PUT, "/users/{user}", "user.changed", Scope::Users, TEAM, Changes),
     op(Method::DELETE, "/users/{user}", "user.removed", Scope::Users, TEAM, Changes),
     op(Method::POST, "/users/{user}/invitation", "user.invited_again", Scope::Users, TEAM, Changes),
+    op(Method::GET, "/alerts", "alerts.get", Scope::Webhooks, LOGS, Reads),
+    op(Method::PUT, "/alerts", "alerts.changed", Scope::Webhooks, LOGS, Changes),
     op(Method::GET, "/logs/{class}", "logs.list", Scope::Logs, LOGS, Reads),
     platform(Method::GET, "/calls", "platform.calls.list", Reads),
     platform(Method::GET, "/calls.json", "platform.calls.list", Reads),
@@ -303,7 +306,10 @@ pub async fn authorize(
     let (mut parts, body) = request.into_parts();
     let caller = match Caller::find(&parts, &params, &door).await {
         Ok(caller) => caller,
-        Err(problem) => return refused(operation, &path, problem),
+        Err(problem) => {
+            drain(&parts, body).await;
+            return refused(operation, &path, problem);
+        }
     };
     // The platform's operations have limits of their own.
     let allowance = door.rates.take(&caller.account, door.vault.now());
@@ -325,7 +331,10 @@ pub async fn authorize(
                 parts.extensions.insert(caller.clone());
                 next.run(Request::from_parts(parts, body)).await
             }
-            Err(problem) => refused(operation, &path, problem),
+            Err(problem) => {
+                drain(&parts, body).await;
+                refused(operation, &path, problem)
+            }
         };
         if operation.style == Style::Problem {
             allowance.write(response.headers_mut());
@@ -338,6 +347,17 @@ pub async fn authorize(
     };
     let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|_| answer_panic(Box::new(())))
+}
+
+/// The most that is read of a body that nobody wants.
+const MAX_UNWANTED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads a refused request's body: a peer that is still sending when the connection closes never sees the answer.
+async fn drain(parts: &Parts, body: Body) {
+    if parts.headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let _ = axum::body::to_bytes(body, MAX_UNWANTED_BYTES).await;
 }
 
 fn refused(operation: &Operation, path: &str, problem: Problem) -> Response {

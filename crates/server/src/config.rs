@@ -23,6 +23,8 @@
 //!
 //! Without a file there are two regions, `in` and `sg`, with everything embedded in the data folder.
 
+mod outside;
+
 use std::{
     collections::BTreeMap,
     io::ErrorKind,
@@ -42,6 +44,7 @@ use zeroize::Zeroizing;
 
 mod sign_in;
 
+pub use outside::{Acme, Mail};
 pub use sign_in::SignIn;
 use sign_in::SignInFile;
 
@@ -89,6 +92,10 @@ pub struct Config {
     pub private_targets: bool,
     /// Sessions, and how often anything may be tried.
     pub sign_in: SignIn,
+    /// How many times the platform's rate limits an account may reach.
+    pub rate_factor: u32,
+    /// Who takes outgoing e-mail, if somebody does.
+    pub mail: Option<Mail>,
     /// Regions, in order of name.
     pub regions: Vec<Region>,
 }
@@ -117,6 +124,10 @@ pub struct Here {
     pub vcon: Option<(PathBuf, PathBuf)>,
     /// Where accounts may have folders that exports on schedule go to.
     pub export_folder: Option<PathBuf>,
+    /// Where plain HTTP is answered with a redirect, if it is.
+    pub http: Option<SocketAddr>,
+    /// The authority that certificates are fetched from, if it is one.
+    pub acme: Option<Acme>,
     /// Where its own files live.
     pub folder: PathBuf,
 }
@@ -130,8 +141,10 @@ struct ConfigFile {
     mp3_encoder: Option<PathBuf>,
     #[serde(default)]
     private_targets: bool,
+    rate_factor: Option<u32>,
     #[serde(default)]
     carrier: CarrierFile,
+    mail: Option<outside::MailFile>,
     #[serde(default)]
     sign_in: SignInFile,
     #[serde(default)]
@@ -194,6 +207,8 @@ struct RegionFile {
     export_folder: Option<PathBuf>,
     vcon_cert: Option<PathBuf>,
     vcon_key: Option<PathBuf>,
+    http: Option<SocketAddr>,
+    acme: Option<outside::AcmeFile>,
 }
 
 /// Reads environment variables; a function, so that tests need not change the process's own.
@@ -251,8 +266,10 @@ impl Config {
             metrics: parsed.metrics,
             mp3_encoder: parsed.mp3_encoder.unwrap_or_else(|| "lame".into()),
             carrier: parsed.carrier.resolve()?,
+            mail: parsed.mail.map(|mail| mail.resolve(base)).transpose()?,
             private_targets: parsed.private_targets,
             sign_in: parsed.sign_in.resolve()?,
+            rate_factor: parsed.rate_factor.unwrap_or(1).max(1),
             regions,
         })
     }
@@ -306,6 +323,9 @@ impl RegionFile {
             .chain([&mut self.passphrase_file, &mut self.export_folder])
         {
             *path = path.take().map(|path| base.join(path));
+        }
+        if let Some(acme) = &mut self.acme {
+            acme.ca_file = acme.ca_file.take().map(|path| base.join(path));
         }
         for address in [&mut self.catalog, &mut self.objects, &mut self.keys] {
             *address = address.take().map(|address| match address.split_once(':') {
@@ -367,6 +387,10 @@ fn resolve(
         (None, None) => None,
         _ => return Err(value(key("vcon_cert"), "vcon_cert and vcon_key come together")),
     };
+    let acme = file
+        .acme
+        .map(|acme| acme.resolve(&name, tls.is_some(), file.http.is_some()))
+        .transpose()?;
     let folder = data_dir.join(&name);
     let in_folder = |kind: &str, part: &str| format!("{kind}:{}", folder.join(part).display());
     let secrets = read_secrets(&name, file.passphrase_file, &folder, env)?;
@@ -391,6 +415,8 @@ fn resolve(
             tls,
             vcon,
             export_folder: file.export_folder,
+            http: file.http,
+            acme,
             folder,
         }),
     })
@@ -421,6 +447,7 @@ fn read_secrets(
     })
 }
 
+/// A secret from a file that its owner alone may read.
 fn read_passphrase(path: &Path, wanted: bool) -> Result<Option<Zeroizing<String>>, ConfigError> {
     let failed = |source| ConfigError::File {
         path: path.to_owned(),
@@ -433,7 +460,7 @@ fn read_passphrase(path: &Path, wanted: bool) -> Result<Option<Zeroizing<String>
     };
     if mode & 0o077 != 0 {
         return Err(value(
-            "passphrase_file",
+            path.display().to_string(),
             "others than its owner may read it; set its mode to 0600",
         ));
     }

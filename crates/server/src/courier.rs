@@ -86,6 +86,7 @@ impl Courier for HttpCourier {
                     });
                 request.multipart(form)
             }
+            Payload::Mail(_) => return Err(PostError::Forbidden("no address".to_owned())),
         };
         match request.send().await {
             Ok(response) if response.status().is_success() => Ok(response.status().as_u16()),

@@ -1,6 +1,7 @@
 //! The doors of Callvault: HTTP API and command line. What they do is done by `callvault_app`.
 
 pub mod access;
+pub mod acme;
 pub mod api;
 pub mod attempts;
 pub mod batch;
@@ -14,9 +15,12 @@ pub mod destinations;
 pub mod directory;
 pub mod door;
 pub mod lame;
+pub mod life;
+pub mod mail;
 pub mod metrics;
 pub mod passwords;
 pub mod people;
+pub mod plain;
 pub mod problem;
 pub mod rates;
 pub mod serve;

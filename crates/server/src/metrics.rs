@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -26,6 +26,9 @@ pub struct Metrics {
     log_size: AtomicU64,
     exports_done: AtomicU64,
     exports_failed: AtomicU64,
+    tls_days_left: AtomicI64,
+    tls_broken: AtomicU64,
+    acme_failures: AtomicU64,
 }
 
 impl Metrics {
@@ -77,6 +80,21 @@ impl Metrics {
         self.exports_failed.store(failed, Ordering::Relaxed);
     }
 
+    /// The days that the certificate has left.
+    pub fn note_days_left(&self, days: i64) {
+        self.tls_days_left.store(days, Ordering::Relaxed);
+    }
+
+    /// The certificate's files could not be served.
+    pub fn count_broken_certificate(&self) {
+        self.tls_broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The authority issued no certificate.
+    pub fn count_acme_failure(&self) {
+        self.acme_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The Prometheus text format, version 0.0.4.
     #[must_use]
     pub fn render(&self, region: &str) -> String {
@@ -123,6 +141,8 @@ impl Metrics {
             ("log_entries", "gauge", &self.log_size),
             ("scheduled_exports_done_total", "counter", &self.exports_done),
             ("scheduled_exports_failed_total", "counter", &self.exports_failed),
+            ("tls_reload_failures_total", "counter", &self.tls_broken),
+            ("acme_failures_total", "counter", &self.acme_failures),
         ] {
             line(format_args!("# TYPE callvault_{name} {kind}"));
             line(format_args!(
@@ -130,6 +150,9 @@ impl Metrics {
                 read(counter)
             ));
         }
+        let days = self.tls_days_left.load(Ordering::Relaxed);
+        line(format_args!("# TYPE callvault_tls_days_left gauge"));
+        line(format_args!("callvault_tls_days_left{{region=\"{region}\"}} {days}"));
         text
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::Handle;
 use tower::{Layer, util::MapRequestLayer};
 
 use callvault_app::line::Line;
@@ -15,11 +15,13 @@ use crate::{
     courier::HttpCourier,
     destinations::Places,
     door::Door,
+    mail::SmtpMailer,
     metrics::Metrics,
     passwords::Passwords,
+    plain::{self, Challenges},
     rates::Rates,
     site::{Site, SiteError},
-    tls::{self, TlsError},
+    tls::{self, Certificate, TlsError},
     work,
 };
 
@@ -27,6 +29,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a peer may take for the head of a request, and how long a connection may idle between two.
 const HEADERS: Duration = Duration::from_secs(30);
+/// The longest head of a request over plain HTTP.
+const PLAIN_BYTES: usize = 16 * 1024;
 /// How long a peer may take for the TLS handshake, or for its answer to an HTTP/2 ping.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -45,6 +49,9 @@ pub enum ServeError {
     /// No client for callbacks.
     #[error("callbacks: {0}")]
     Courier(#[from] reqwest::Error),
+    /// No client for e-mail.
+    #[error("mail: {0}")]
+    Mail(#[from] crate::mail::MailError),
     /// The address is taken, or not this machine's.
     #[error("{address}: {source}")]
     Listen {
@@ -70,8 +77,14 @@ pub struct OpenDoor {
     pub cert_file: std::path::PathBuf,
     /// Whether the certificate was made here.
     pub self_signed: bool,
+    /// Where plain HTTP is redirected, if it is.
+    pub http: Option<SocketAddr>,
+    /// Answers that a certificate authority asks for there.
+    pub challenges: Challenges,
     /// What it works with.
     pub door: Arc<Door>,
+    /// Its certificate while it is served.
+    pub certificate: Arc<Certificate>,
 }
 
 /// Doors that are open, and how to close them.
@@ -94,17 +107,20 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
     for (region, here) in site.regions_here() {
         let vault = site.open_vault(&region.name).await?;
         let identity = tls::open_identity(region, here)?;
-        let line = Line::new(
+        let mut line = Line::new(
             Arc::clone(&vault),
             Arc::new(site.config.carrier),
             Arc::new(HttpCourier::new(site.config.private_targets)?),
         );
         let places = Places::new(site.config.private_targets, here.export_folder.clone())?;
-        let line = line.with_destinations(Arc::new(places));
+        line = line.with_destinations(Arc::new(places));
+        if let Some(mail) = &site.config.mail {
+            line = line.with_mailer(Arc::new(SmtpMailer::new(mail)?));
+        }
         let door = Arc::new(Door {
             vault: Arc::clone(&vault),
             line,
-            limits: Limits::default(),
+            limits: Limits::new(site.config.rate_factor),
             rates: Rates::new(site.config.sign_in.requests_per_minute),
             attempts: Attempts::new(site.config.sign_in.failures)?,
             passwords: Passwords::default(),
@@ -116,21 +132,14 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             metrics: Metrics::default(),
             serves_metrics: site.config.metrics,
         });
-        let failed = |source| ServeError::Listen {
-            address: here.listen,
-            source,
-        };
-        let listener = std::net::TcpListener::bind(here.listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let certificate = Arc::new(Certificate::new(region.clone(), here.clone(), &identity));
+        let (listener, address) = listen(here.listen)?;
         // The outer router only turns the connection's body into the inner one's.
         let lowered = MapRequestLayer::new(lower_path::<Body>).layer(api::router(Arc::clone(&door)));
         let app = Router::new().fallback_service(lowered);
-        let acceptor =
-            axum_server::tls_rustls::RustlsAcceptor::new(RustlsConfig::from_config(Arc::clone(&identity.config)))
-                .handshake_timeout(HANDSHAKE);
+        let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(certificate.served()).handshake_timeout(HANDSHAKE);
         let mut server = axum_server::from_tcp(listener)
-            .map_err(failed)?
+            .map_err(|source| failed(here.listen, source))?
             .acceptor(acceptor)
             .handle(handle.clone());
         let protocols = server.http_builder();
@@ -147,6 +156,21 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
                 tracing::error!(%error, "listener ended");
             }
         });
+        let challenges = Challenges::default();
+        let http = here
+            .http
+            .map(|http| open_plain(http, &region.url, &challenges, &handle, &mut tasks));
+        let http = http.transpose()?;
+        tasks.spawn(work::watch_certificate(Arc::clone(&certificate), Arc::clone(&door)));
+        if works && here.acme.is_some() {
+            let (here, challenges) = (here.clone(), challenges.clone());
+            tasks.spawn(work::keep_certificate(
+                here,
+                challenges,
+                Arc::clone(&certificate),
+                Arc::clone(&door),
+            ));
+        }
         if works {
             let (vault, door) = (Arc::clone(&vault), Arc::clone(&door));
             // The loops end with the process; every step of them is a transaction.
@@ -159,13 +183,56 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             fingerprint: identity.fingerprint,
             cert_file: identity.cert_file,
             self_signed: identity.self_signed,
+            http,
+            challenges,
             door,
+            certificate,
         });
     }
     if doors.is_empty() {
         return Err(ServeError::Nothing);
     }
     Ok(Serving { doors, handle, tasks })
+}
+
+fn failed(address: SocketAddr, source: std::io::Error) -> ServeError {
+    ServeError::Listen { address, source }
+}
+
+fn listen(wanted: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), ServeError> {
+    let open = || {
+        let listener = std::net::TcpListener::bind(wanted)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    open().map_err(|source| failed(wanted, source))
+}
+
+/// Answers plain HTTP with the way to the door.
+fn open_plain(
+    wanted: SocketAddr,
+    door: &url::Url,
+    challenges: &Challenges,
+    handle: &Handle<SocketAddr>,
+    tasks: &mut tokio::task::JoinSet<()>,
+) -> Result<SocketAddr, ServeError> {
+    let (listener, address) = listen(wanted)?;
+    let app = plain::router(door.clone(), challenges.clone());
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(|source| failed(wanted, source))?
+        .handle(handle.clone());
+    let mut http1 = server.http_builder().http1();
+    http1
+        .header_read_timeout(HANDSHAKE)
+        .keep_alive(false)
+        .max_buf_size(PLAIN_BYTES);
+    tasks.spawn(async move {
+        if let Err(error) = server.serve(app.into_make_service()).await {
+            tracing::error!(%error, "plain listener ended");
+        }
+    });
+    Ok(address)
 }
 
 impl Serving {

@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use callvault_app::{Vault, tick::TickReport};
 
-use crate::{clock, door::Door};
+use crate::{
+    acme, clock,
+    config::Here,
+    door::Door,
+    plain::Challenges,
+    tls::{Certificate, Looked},
+};
 
 /// The longest pause: other processes may have made work.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -53,6 +59,75 @@ pub async fn run_line(door: Arc<Door>) {
         }
     };
     futures::future::join::<_, _>(remind, work).await;
+}
+
+/// How often the files of a certificate are looked at.
+const LOOK_PAUSE: Duration = Duration::from_secs(20);
+
+/// Looks at a door's certificate every while and when the process gets SIGHUP, until the task is dropped.
+pub async fn watch_certificate(certificate: Arc<Certificate>, door: Arc<Door>) {
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    loop {
+        look(&certificate, &door);
+        let told = async {
+            match &mut hangup {
+                Some(hangup) => _ = hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = clock::wait(LOOK_PAUSE) => {}
+            () = told => {}
+        }
+    }
+}
+
+/// Serves a certificate's files as they are now.
+pub fn look(certificate: &Certificate, door: &Door) {
+    let region = door.vault.region();
+    match certificate.look() {
+        Looked::Same | Looked::StillBroken => {}
+        Looked::Renewed => tracing::info!(region, "new connections get another certificate"),
+        Looked::Broken(error) => {
+            door.metrics.count_broken_certificate();
+            tracing::error!(region, %error, "the certificate's files cannot be served; the one before still is");
+        }
+    }
+    door.metrics
+        .note_days_left(certificate.life().days_left(door.vault.now()));
+}
+
+/// The longest pause between two looks at what an authority's certificate has left.
+const ORDER_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// Fetches certificates from an authority when they are due, until the task is dropped.
+pub async fn keep_certificate(here: Here, challenges: Challenges, certificate: Arc<Certificate>, door: Arc<Door>) {
+    let Some(authority) = &here.acme else { return };
+    let region = door.vault.region();
+    let mut failures = 0_u32;
+    loop {
+        let (now, has_names) = (door.vault.now(), acme::has_names(&here, authority));
+        let due_at = acme::plan_order(has_names, certificate.life().renew_at(), now);
+        if due_at > now {
+            let left = Duration::from_micros(u64::try_from(due_at.0.saturating_sub(now.0)).unwrap_or(0));
+            clock::wait(left.min(ORDER_PAUSE)).await;
+            continue;
+        }
+        match acme::order(&here, authority, &challenges).await {
+            Ok(()) => {
+                failures = 0;
+                tracing::info!(region, "the authority issued a certificate");
+                look(&certificate, &door);
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                door.metrics.count_acme_failure();
+                let pause = acme::plan_retry(failures);
+                tracing::error!(region, %error, failures, again_in_s = pause.as_secs(), "no certificate from the authority");
+                clock::wait(pause).await;
+            }
+        }
+    }
 }
 
 /// Logs what a tick did, if it did something.

@@ -14,6 +14,8 @@ mod credentials;
 mod exports;
 #[path = "api/hooks.rs"]
 mod hooks;
+#[path = "api/mail.rs"]
+mod mail;
 #[path = "api/passkeys.rs"]
 mod passkeys;
 #[path = "api/people.rs"]

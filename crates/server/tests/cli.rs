@@ -2,26 +2,34 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test ends here when it fails")]
 
+#[path = "cli/acme.rs"]
+mod acme;
 #[path = "cli/addresses.rs"]
 mod addresses;
+#[path = "cli/contract.rs"]
+mod contract;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/doors.rs"]
+mod doors;
 #[path = "cli/ends.rs"]
 mod ends;
 #[path = "cli/export.rs"]
 mod export;
 #[path = "cli/growing.rs"]
 mod growing;
+#[path = "cli/hell.rs"]
+mod hell;
 #[path = "cli/import.rs"]
 mod import;
 #[path = "cli/keeping.rs"]
 mod keeping;
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/people.rs"]
 mod people;
 #[path = "cli/requests.rs"]
 mod requests;
-#[path = "cli/killed.rs"]
-mod killed;
 #[path = "cli/running.rs"]
 mod running;
 #[path = "cli/safety.rs"]

@@ -10,6 +10,21 @@ pub enum Payload {
     Form(Vec<(String, String)>),
     /// JSON, byte for byte: signatures are made over it.
     Json(String),
+    /// An e-mail, which is not posted but sent.
+    Mail(Mail),
+}
+
+/// An e-mail to one address.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mail {
+    /// Address.
+    pub to: String,
+    /// Subject.
+    pub subject: String,
+    /// Plain text.
+    pub text: String,
+    /// The local part of its Message-ID: the same for every attempt.
+    pub id: String,
 }
 
 /// A delivery to be made.
@@ -38,6 +53,9 @@ pub enum PostError {
     /// The address is one that is never posted to (private, link-local, loopback), or no address.
     #[error("refused: {0}")]
     Forbidden(String),
+    /// The receiver will never take it.
+    #[error("refused for good: {0}")]
+    Refused(String),
 }
 
 /// Posts letters.
@@ -45,4 +63,11 @@ pub enum PostError {
 pub trait Courier: Send + Sync {
     /// Posts once and waits for the answer, 15 seconds at most.
     async fn post(&self, letter: &Letter) -> Result<u16, PostError>;
+}
+
+/// Sends e-mail.
+#[async_trait]
+pub trait Mailer: Send + Sync {
+    /// Hands a mail to the server and returns its answer's code.
+    async fn send(&self, mail: &Mail) -> Result<u16, PostError>;
 }

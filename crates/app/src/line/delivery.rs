@@ -55,13 +55,16 @@ impl Line {
     /// Makes one attempt. The job that comes back says what is next.
     pub(super) async fn deliver(&self, account: &Account, mut delivery: Delivery, mut job: JobRow) -> Result<JobRow> {
         let posted = match self.sign(account, &mut delivery).await? {
-            None => self.courier.post(&delivery.letter).await,
+            None => self.hand_over(&delivery.letter).await,
             Some(why) => Err(PostError::Forbidden(why.to_owned())),
         };
         let now = self.vault.now();
         let number = usize::try_from(job.attempts.max(1)).unwrap_or(usize::MAX);
         // Who is gone, removed or forbidden is not asked again.
-        let is_final = matches!(posted, Err(PostError::Forbidden(_) | PostError::Status(410)));
+        let is_final = matches!(
+            posted,
+            Err(PostError::Forbidden(_) | PostError::Refused(_) | PostError::Status(410))
+        );
         let pause_s = delivery.ladder.pauses_s().get(number - 1).filter(|_| !is_final);
         let (outcome, answer) = match (&posted, pause_s) {
             (Ok(status), _) => ("delivered", status.to_string()),
@@ -92,12 +95,23 @@ impl Line {
         Ok(job)
     }
 
+    async fn hand_over(&self, letter: &Letter) -> std::result::Result<u16, PostError> {
+        match (&letter.payload, &self.mailer) {
+            (Payload::Mail(mail), Some(mailer)) => mailer.send(mail).await,
+            (Payload::Mail(_), None) => Err(PostError::Refused("no mail server is configured".to_owned())),
+            _ => self.courier.post(letter).await,
+        }
+    }
+
     async fn log_delivery(&self, account: &Account, delivery: &Delivery, id: &str, attempt: Attempt<'_>) -> Result<()> {
         let now = self.vault.now();
         let mut detail = json!({
             "id": id, "url": delivery.letter.url, "attempt": attempt.number, "outcome": attempt.outcome,
             "answer": attempt.answer,
         });
+        if let Payload::Mail(_) = &delivery.letter.payload {
+            detail["kind"] = "mail".into();
+        }
         if let (Some(endpoint), Some(message)) = (&delivery.endpoint, &delivery.message) {
             detail["endpoint"] = endpoint.as_str().into();
             detail["message"] = message.as_str().into();

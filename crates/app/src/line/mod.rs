@@ -3,6 +3,7 @@
 //! Every piece is a job in the catalog, sealed under its account's key. It is taken by one process at a time and begun
 //! at least once; what it asks of others bears an id by which a repetition is known.
 
+mod alerts;
 mod campaign;
 mod carrier;
 mod courier;
@@ -39,9 +40,10 @@ use crate::{
     vault::{Account, Vault},
 };
 
+pub use alerts::{ALERTS, Alerts, MAX_ADDRESSES};
 pub use campaign::{CallDetail, Campaign, CampaignQuery, Definition};
 pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
-pub use courier::{Courier, Letter, Payload, PostError};
+pub use courier::{Courier, Letter, Mail, Mailer, Payload, PostError};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
 pub use request::{Person, RequestView, Step};
 pub use webhook::{EVENTS, Endpoint, MAX_ENDPOINTS};
@@ -89,6 +91,7 @@ pub struct Line {
     carrier: Arc<dyn Carrier>,
     courier: Arc<dyn Courier>,
     destinations: Arc<dyn Destinations>,
+    mailer: Option<Arc<dyn Mailer>>,
     /// The day whose warnings are out.
     warned: AtomicI32,
     /// The six hours whose runs of exports are planned.
@@ -111,6 +114,7 @@ impl Line {
             carrier,
             courier,
             destinations: Arc::new(NoDestinations),
+            mailer: None,
             warned: AtomicI32::new(i32::MIN),
             planned: AtomicI64::new(i64::MIN),
             exports_done: AtomicU64::new(0),
@@ -123,6 +127,13 @@ impl Line {
     #[must_use]
     pub fn with_destinations(mut self, destinations: Arc<dyn Destinations>) -> Self {
         self.destinations = destinations;
+        self
+    }
+
+    /// The same line, with somebody who sends e-mail.
+    #[must_use]
+    pub fn with_mailer(mut self, mailer: Arc<dyn Mailer>) -> Self {
+        self.mailer = Some(mailer);
         self
     }
 

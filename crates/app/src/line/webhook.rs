@@ -32,6 +32,8 @@ pub const EVENTS: [&str; 7] = [
     "request.ended",
 ];
 
+const LAPSING: &str = "recordings.lapsing";
+
 /// Where an account's events go.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Endpoint {
@@ -236,8 +238,22 @@ impl Line {
     pub(super) async fn disable(&self, account: &Account, id: &str, why: &str) -> Result<()> {
         let endpoint = self.find_endpoint(account, id).await?;
         if let Some(mut endpoint) = endpoint.filter(|endpoint| endpoint.disabled.is_none()) {
-            endpoint.disabled = Some((self.vault.now(), why.to_owned()));
+            let now = self.vault.now();
+            endpoint.disabled = Some((now, why.to_owned()));
             self.put_endpoint(account, &endpoint).await?;
+            let text = format!(
+                "The webhook endpoint {id} of account {} was disabled at {now}: {why}.\n\n\
+                 What happens meanwhile is kept for 30 days and told again by a replay of the endpoint.\n",
+                account.sid
+            );
+            self.notify(
+                account,
+                "webhook.disabled",
+                &format!("disabled:{id}:{now}"),
+                "A webhook endpoint was disabled",
+                &text,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -246,12 +262,9 @@ impl Line {
     pub(super) async fn warn(&self) -> Result<()> {
         for sid in self.vault.list_accounts().await? {
             let account = self.vault.get_account(&sid).await?;
-            if !self
-                .list_endpoints(&account)
-                .await?
-                .iter()
-                .any(|endpoint| endpoint.wants("recordings.lapsing"))
-            {
+            let endpoints = self.list_endpoints(&account).await?;
+            let by_hook = endpoints.iter().any(|endpoint| endpoint.wants(LAPSING));
+            if !by_hook && !self.get_alerts(&account).await?.wants(LAPSING) {
                 continue;
             }
             for warning in self.vault.warnings(&sid).await? {
@@ -260,8 +273,14 @@ impl Line {
                     "day": warning.day.to_string(), "within_days": warning.stage_days, "recordings": warning.records,
                     "bytes": warning.bytes, "first_at": warning.first_at.to_string(),
                 });
-                self.emit(&account, "recordings.lapsing", &id, self.vault.now(), data)
-                    .await?;
+                self.emit(&account, LAPSING, &id, self.vault.now(), data).await?;
+                let text = format!(
+                    "{} recordings of account {sid} ({} bytes) are deleted on {}, the first at {}.\n\n\
+                     Export what is to be kept before then; what is deleted cannot be brought back.\n",
+                    warning.records, warning.bytes, warning.day, warning.first_at
+                );
+                let subject = format!("Recordings are deleted within {} days", warning.stage_days);
+                self.notify(&account, LAPSING, &id, &subject, &text).await?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The HTTP API: one file an endpoint, its handler and its OpenAPI description together.
 
+pub mod alerts;
 pub mod calls;
 pub mod deletions;
 pub mod exports;
@@ -17,6 +18,7 @@ pub mod recordings;
 pub mod records;
 pub mod requests;
 pub mod retention;
+mod schema;
 pub mod session;
 pub mod status;
 pub mod suppressions;
@@ -70,6 +72,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         holds::list::list, holds::create::create, holds::lift::lift,
         deletions::list::list, deletions::certificate::certificate,
         logs::list::list,
+        alerts::get::get, alerts::put::put,
         webhooks::create::create, webhooks::list::list, webhooks::delete::delete, webhooks::replay::replay,
         tokens::list::list, tokens::create::create, tokens::rotate::rotate, tokens::revoke::revoke,
         users::list::list, users::invite::invite, users::change::change, users::remove::remove,
@@ -95,6 +98,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         platform::lists::remove_contact,
         suppressions::create::create, suppressions::list::list, suppressions::lift::lift,
         status::health::health, status::ready::ready, status::metrics::metrics, status::openapi::openapi,
+        status::docs::docs,
     ),
     components(schemas(Problem)),
     modifiers(&TokenScheme),
@@ -105,6 +109,7 @@ struct TokenScheme;
 
 impl Modify for TokenScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        schema::refine(openapi);
         let components = openapi.components.get_or_insert_with(Default::default);
         let basic = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
@@ -268,6 +273,7 @@ pub fn router(door: Arc<Door>) -> Router {
             put(users::change::change).delete(users::remove::remove),
         )
         .route("/users/{user}/invitation", post(users::invite_again::invite_again))
+        .route("/alerts", get(alerts::get::get).put(alerts::put::put))
         .route("/logs/{class}", get(logs::list::list))
         .route("/deletions", get(deletions::list::list))
         .route(
@@ -311,6 +317,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/ready", get(status::ready::ready))
         .route("/metrics", get(status::metrics::metrics))
         .route("/openapi.json", get(status::openapi::openapi))
+        .route("/docs", get(status::docs::docs))
         .layer(middleware::from_fn(layers::limit_time));
     public
         .nest(access::ACCOUNT_PATH, guarded)

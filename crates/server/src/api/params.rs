@@ -190,6 +190,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
+/// A whole number as JSON Schema means it: `30.0` is one.
+///
+/// # Errors
+/// For what is none, or does not fit.
+pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    use serde::de::Error as _;
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = number.as_f64().filter(|number| number.fract() == 0.0);
+    let text = whole.map(|number| format!("{number:.0}"));
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| D::Error::custom("expected a whole number"))
+}
+
 /// What a handler gets of a JSON body.
 pub type JsonBody<T> = Result<Json<Object<T>>, JsonRejection>;
 

@@ -46,7 +46,7 @@ impl Serve {
             .map(|door| {
                 json!({
                     "region": door.region, "address": door.address.to_string(), "fingerprint": door.fingerprint,
-                    "certificate": door.cert_file, "self_signed": door.self_signed,
+                    "certificate": door.cert_file, "self_signed": door.self_signed, "http": door.http.map(|http| http.to_string()),
                 })
             })
             .collect();

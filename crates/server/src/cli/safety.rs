@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use callvault_app::{assembly::open_objects, backup::restore, core::TimeUs, doctor::Severity};
+use callvault_app::{
+    assembly::open_objects,
+    backup::restore,
+    core::TimeUs,
+    doctor::{Finding, Severity},
+};
 use clap::Args;
 use serde_json::json;
 
@@ -10,7 +15,12 @@ use super::{
     CliError, Done, Output,
     output::{show_bytes, show_counted},
 };
-use crate::site::{Site, SiteError};
+use crate::{
+    config::{Here, Region},
+    life::WARN_DAYS,
+    site::{Site, SiteError},
+    tls,
+};
 
 /// Arguments of `backup`.
 #[derive(Args)]
@@ -116,16 +126,39 @@ impl Restore {
     }
 }
 
+/// How long the door's certificate still holds.
+fn check_certificate(region: &Region, here: &Here, now: TimeUs) -> Finding {
+    let (severity, message) = match tls::open_identity(region, here) {
+        Ok(identity) if identity.self_signed => (Severity::Good, "made here, for clients that are given it".to_owned()),
+        Ok(identity) => match identity.life.days_left(now) {
+            days if days < 0 => (Severity::Alarm, format!("over since {}", identity.life.to)),
+            days if days < WARN_DAYS => (
+                Severity::Warning,
+                format!("{days} days left, until {}", identity.life.to),
+            ),
+            _ => (Severity::Good, format!("holds until {}", identity.life.to)),
+        },
+        Err(error) => (Severity::Alarm, format!("cannot be served: {error}")),
+    };
+    Finding {
+        check: "certificate",
+        severity,
+        message,
+    }
+}
+
 impl Doctor {
     pub(super) async fn run(self, site: &Site, out: &Output) -> Done {
         let mut all = Vec::new();
         let mut lines = String::new();
         let mut alarms = 0_u64;
-        for (region, _) in site.regions_here() {
+        for (region, here) in site.regions_here() {
             if self.region.as_ref().is_some_and(|only| *only != region.name) {
                 continue;
             }
-            let findings = site.open_vault(&region.name).await?.doctor().await?;
+            let vault = site.open_vault(&region.name).await?;
+            let mut findings = vault.doctor().await?;
+            findings.push(check_certificate(region, here, vault.now()));
             for finding in &findings {
                 let mark = match finding.severity {
                     Severity::Good => "ok     ",

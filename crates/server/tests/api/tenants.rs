@@ -68,6 +68,7 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
         "/retention" => Some(json!({"recording_days": 80})),
         "/holds" => Some(json!({"number": "+919900011111", "matter": "m", "reason": "r", "review_at": "2027-06-01"})),
         "/requests" => Some(json!({"kind": "delete_recording", "recording": "0".repeat(32), "reason": "r"})),
+        "/alerts" => Some(json!({"addresses": ["security@example.in"]})),
         "/webhooks" => Some(json!({"url": "https://example.com/hook"})),
         "/exports/schedule" => Some(json!({"folder": "daily"})),
         "/tokens" => Some(json!({"role": "developer"})),

@@ -195,11 +195,24 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status()
+            .expect("kill runs");
+        assert!(told.success());
+    }
+
     /// Sends SIGTERM, waits, and returns exit code, standard output and standard error.
     pub(crate) fn stop(mut self) -> Ran {
-        let id = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
-        assert!(told.success());
+        self.signal("TERM");
         let code = self.child.wait().expect("it ends").code().unwrap_or(-1);
         let mut out = std::mem::take(&mut self.text);
         std::io::Read::read_to_string(&mut self.out, &mut out).expect("UTF-8");

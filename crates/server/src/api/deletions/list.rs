@@ -76,7 +76,10 @@ impl DeletionBody {
     security(("token" = [])),
 )]
 pub async fn list(State(door): State<Arc<Door>>, caller: Caller, mut params: Params) -> Answer<Json<DeletionPage>> {
-    let before = params.take_as("before", "an index")?;
+    let before: Option<u64> = params.take_as("before", "an index")?;
+    if before.is_some_and(|before| i64::try_from(before).is_err()) {
+        return Err(Problem::invalid("before", "Expected an index."));
+    }
     let limit = params.take_limit()?;
     params.finish()?;
     let want = u32::try_from(limit).unwrap_or(u32::MAX);

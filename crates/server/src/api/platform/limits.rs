@@ -51,8 +51,10 @@ impl Group {
 }
 
 /// Requests of this minute, by account and group. Each process counts its own.
-#[derive(Default)]
-pub struct Limits(Mutex<Window>);
+pub struct Limits {
+    window: Mutex<Window>,
+    factor: u32,
+}
 
 #[derive(Default)]
 struct Window {
@@ -69,10 +71,19 @@ pub struct Allowance {
 }
 
 impl Limits {
+    /// The platform's limits, times this.
+    #[must_use]
+    pub fn new(factor: u32) -> Self {
+        Self {
+            window: Mutex::default(),
+            factor,
+        }
+    }
+
     /// Counts a request.
     pub fn take(&self, account: &AccountSid, method: &Method, path: &str, now: TimeUs) -> Allowance {
         let group = Group::of(method, path);
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.0.div_euclid(MINUTE_US);
         if window.minute != minute {
             window.minute = minute;
@@ -81,7 +92,7 @@ impl Limits {
         let used = window.counts.entry((account.clone(), group)).or_default();
         *used = used.saturating_add(1);
         Allowance {
-            limit: group.per_minute(),
+            limit: group.per_minute().saturating_mul(self.factor),
             used: *used,
             now,
         }
@@ -117,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_minute_has_its_limit_for_each_account_and_group() {
-        let limits = Limits::default();
+        let limits = Limits::new(1);
         let (acme, other): (AccountSid, AccountSid) = ("acme".parse().expect("ok"), "other".parse().expect("ok"));
         let now = TimeUs(MINUTE_US * 10 + 5 * SECOND_US);
         let path = "/v1/Accounts/acme/Calls/connect.json";

@@ -76,10 +76,8 @@ pub async fn create(
     let body = read_bytes(body, MAX_JSON_BYTES)?;
     let values = split(&body)?;
     if values.len() > MAX_BATCH {
-        return Err(Problem::invalid(
-            "body",
-            format!("At most {MAX_BATCH} in one request; use /records/bulk."),
-        ));
+        let detail = format!("At most {MAX_BATCH} records in one request; use /records/bulk.");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-records", detail));
     }
     let account = door.vault.get_account(&caller.account).await?;
     let (mut outcomes, records) = read_records(&account, &values, door.vault.now())?;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::body::ChangeBody;
 use crate::{
-    api::params::{JsonBody, read_json},
+    api::params::{JsonBody, read_json, whole_number},
     door::{Caller, Door},
     problem::{Answer, Problem},
 };
@@ -17,7 +17,9 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
-    /// Days to keep recordings.
+    /// Days to keep recordings; the plan may allow fewer.
+    #[schema(minimum = 1, maximum = 365)]
+    #[serde(deserialize_with = "whole_number")]
     pub recording_days: u32,
 }
 

@@ -1,5 +1,6 @@
 //! About the server itself.
 
+pub mod docs;
 pub mod health;
 pub mod metrics;
 pub mod openapi;
