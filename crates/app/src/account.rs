@@ -84,7 +84,7 @@ impl Role {
     pub fn covers(self, other: Self) -> bool {
         match self {
             Self::Owner => other != Self::Operator,
-            Self::Admin => matches!(other, Self::Admin | Self::Developer | Self::Support | Self::Auditor),
+            Self::Admin => matches!(other, Self::Admin | Self::Developer | Self::Auditor),
             Self::Operator => other == Self::Operator,
             _ => false,
         }

@@ -62,6 +62,8 @@ pub struct Powers {
     pub role: Role,
     /// What of that.
     pub scopes: Scopes,
+    /// Who it is: a user, or the token that he goes back to.
+    pub person: String,
 }
 
 impl Powers {
@@ -126,6 +128,8 @@ pub struct Caller {
     pub scopes: Scopes,
     /// The token's public part.
     pub token_key: String,
+    /// Who it is: the user or token that this token goes back to.
+    pub person: String,
 }
 
 fn label_context(token_key: &str) -> Vec<u8> {
@@ -162,7 +166,7 @@ impl Vault {
             let reason = format!("The account has {MAX_TOKENS} tokens in force; revoke one first.");
             return Err(Refusal::new("too-many-tokens", reason).into());
         }
-        let (row, new) = make_row(&account, &order, now)?;
+        let (row, new) = make_row(&account, &order, maker, now)?;
         self.catalog.insert_token(&row).await?;
         Ok(new)
     }
@@ -202,7 +206,9 @@ impl Vault {
             label: open_label(&account, &old)?,
             expires_at: old.expires_at.map(|end| TimeUs(now.0 + (end.0 - old.created_at.0))),
         };
-        let (row, new) = make_row(&account, &order, now)?;
+        let (mut row, new) = make_row(&account, &order, maker, now)?;
+        // Whoever sees the secret is who it stands for; the operator's command line keeps it whose it was.
+        row.person = row.person.or(old.person).or((maker.is_none()).then_some(old.token_key));
         let until = TimeUs(now.0 + overlap_s * SECOND_US);
         let until = old.expires_at.map_or(until, |end| end.min(until));
         self.catalog.rotate_token(token_key, now, until, &row).await?;
@@ -248,6 +254,7 @@ impl Vault {
             scopes: Scopes::from_stored(row.scopes.as_deref()),
             account: row.account,
             role,
+            person: row.person.unwrap_or_else(|| row.token_key.clone()),
             token_key: row.token_key,
         }))
     }
@@ -320,7 +327,12 @@ pub(crate) fn last_way_in(error: StoreError) -> VaultError {
     }
 }
 
-fn make_row(account: &Account, order: &TokenOrder, now: TimeUs) -> Result<(TokenRow, NewToken)> {
+fn make_row(
+    account: &Account,
+    order: &TokenOrder,
+    maker: Option<&Powers>,
+    now: TimeUs,
+) -> Result<(TokenRow, NewToken)> {
     if order.expires_at.is_some_and(|end| end <= now) {
         return Err(VaultError::invalid("expires_at", "lies in the past"));
     }
@@ -349,6 +361,7 @@ fn make_row(account: &Account, order: &TokenOrder, now: TimeUs) -> Result<(Token
         revoked_at: None,
         used_day: None,
         successor: None,
+        person: maker.map(|maker| maker.person.clone()),
     };
     Ok((row, NewToken { token_key, secret }))
 }

@@ -84,6 +84,8 @@ use Role::{Admin, Auditor, Compliance, Developer, Operator, Owner, Support};
 const DATA: &[Role] = &[Owner, Admin, Developer, Compliance];
 /// What is kept how long, what is held, what went: the account's own people, and the operator's.
 const SHOWN: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor, Operator];
+/// What only the account's own people see of it.
+const RULES: &[Role] = &[Owner, Admin, Developer, Compliance, Support, Auditor];
 /// Settings that delete.
 const SETTINGS: &[Role] = &[Owner, Compliance];
 /// The second person of a deletion (spec, "Who uses it").
@@ -261,7 +263,7 @@ pub static OPERATIONS: &[Operation] = &[
     beta(Method::GET, "/incomingphonenumbers/{sid}", "exophones.get", Reads),
     beta(Method::PUT, "/incomingphonenumbers/{sid}", "exophone.changed", Changes),
     beta(Method::DELETE, "/incomingphonenumbers/{sid}", "exophone.released", Changes),
-    op(Method::GET, "/suppressions", "suppressions.list", Scope::Platform, SHOWN, Reads),
+    op(Method::GET, "/suppressions", "suppressions.list", Scope::Platform, RULES, Reads),
     op(Method::POST, "/suppressions", "suppression.added", Scope::Platform, DATA, Changes),
     op(Method::DELETE, "/suppressions/{id}", "suppression.lifted", Scope::Platform, SETTINGS, Changes),
 ];

@@ -76,6 +76,8 @@ pub struct Caller {
     pub token_key: String,
     /// Who is signed in, if it is a session.
     pub user: Option<UserId>,
+    /// What tells this person from another: the user, or the user or token that the token goes back to.
+    pub person: String,
 }
 
 impl Caller {
@@ -85,9 +87,9 @@ impl Caller {
         self.role.reader()
     }
 
-    /// What tells this person from another: the user, or the token, which is one program's.
+    /// What a link that the caller makes is bound to: it ends with the token, or with the user.
     #[must_use]
-    pub fn person(&self) -> String {
+    pub fn signer(&self) -> String {
         self.user
             .map_or_else(|| self.token_key.clone(), |user| user.to_string())
     }
@@ -98,6 +100,7 @@ impl Caller {
         Powers {
             role: self.role,
             scopes: self.scopes.clone(),
+            person: self.person.clone(),
         }
     }
 
@@ -142,6 +145,7 @@ impl Caller {
             scopes: found.scopes,
             token_key: found.token_key,
             user: None,
+            person: found.person,
         }
     }
 
@@ -159,6 +163,7 @@ impl Caller {
             scopes: Scopes::Whole,
             token_key: signed.session.to_string(),
             user: Some(signed.user),
+            person: signed.user.to_string(),
         })
     }
 }

@@ -3,6 +3,7 @@ ALTER TABLE tokens ADD COLUMN label {bytes};
 ALTER TABLE tokens ADD COLUMN expires_at BIGINT;
 ALTER TABLE tokens ADD COLUMN used_day BIGINT;
 ALTER TABLE tokens ADD COLUMN successor {text};
+ALTER TABLE tokens ADD COLUMN person {text};
 
 CREATE TABLE users (
     account {text} NOT NULL,

@@ -278,3 +278,51 @@ async fn a_request_is_declined_withdrawn_over_or_kept_by_a_hold() {
     }
     world.serving.close().await;
 }
+
+/// Whoever makes a token, or rotates another's, is the one that it stands for.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_becomes_a_second_person_by_making_tokens() {
+    let world = world().await;
+    let vault = world.site.open_vault("in").await.expect("a vault");
+    let owner = vault.create_token(&sid("acme"), Role::Owner).await.expect("a token");
+    let officer = vault
+        .create_token(&sid("acme"), Role::Compliance)
+        .await
+        .expect("a token");
+    let recording = world.store_recording(&world.call(30).await, tones(1, 2)).await;
+    let (status, opened) = world.ask(&owner, &recording).await;
+    assert_eq!(status, StatusCode::CREATED, "{opened}");
+    let token = |made: &Value| NewToken {
+        token_key: made["key"].as_str().expect("a key").to_owned(),
+        secret: made["secret"].as_str().expect("a secret").to_owned(),
+    };
+    let tokens = "/v1/accounts/acme/tokens";
+    let role = json!({"role": "owner"});
+    let (_, made) = world.send(Method::POST, tokens, Some(&owner), Some(role)).await;
+    let child = token(&made);
+    let role = json!({"role": "compliance"});
+    let (_, made) = world.send(Method::POST, tokens, Some(&child), Some(role)).await;
+    let grandchild = token(&made);
+    let rotate = format!("{tokens}/{}/rotate", officer.token_key);
+    let (_, made) = world.send(Method::POST, &rotate, Some(&owner), None).await;
+    let taken_over = token(&made);
+    for who in [&child, &grandchild, &taken_over] {
+        let (status, answer) = world.reply(who, &opened, "approve").await;
+        assert_eq!(
+            (status, answer["type"].as_str()),
+            (StatusCode::CONFLICT, Some("/problems/second-person"))
+        );
+    }
+    // The operator's own rotation leaves it whose it was, and that is somebody else.
+    let made = vault
+        .create_token(&sid("acme"), Role::Compliance)
+        .await
+        .expect("a token");
+    let next = vault
+        .rotate_token(&sid("acme"), &made.token_key, 0, None)
+        .await
+        .expect("a successor");
+    let (status, answer) = world.reply(&next, &opened, "approve").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    world.serving.close().await;
+}

@@ -295,14 +295,9 @@ async fn every_described_operation_says_who_may() {
     let world = world().await;
     let (_, description) = world.send(Method::GET, "/openapi.json", None, None).await;
     let mut listed: BTreeSet<(String, String)> = BTreeSet::new();
-    for operation in OPERATIONS {
-        listed.insert((
-            operation.method.to_string(),
-            format!("{}{}", operation.base, operation.path),
-        ));
-    }
-    for operation in people::OPERATIONS {
-        listed.insert((operation.method.to_string(), operation.path.to_owned()));
+    for operation in OPERATIONS.iter().chain(people::OPERATIONS) {
+        let path = format!("{}{}", operation.base, operation.path);
+        listed.insert((operation.method.to_string(), path));
     }
     for (method, path) in people::PUBLIC {
         listed.insert((method.to_string(), (*path).to_owned()));

@@ -27,6 +27,8 @@ pub struct TokenRow {
     pub used_day: Option<Day>,
     /// The token that takes its place.
     pub successor: Option<String>,
+    /// The user or token that it goes back to, when somebody made it with one; nobody becomes two people by making tokens.
+    pub person: Option<String>,
 }
 
 /// A person who signs in.

@@ -11,8 +11,8 @@ use crate::{
     rows::{ChallengeRow, SessionRow, TokenRow, UserRow},
 };
 
-const TOKEN: &str =
-    "account, token_key, hash, role, created_at, revoked_at, scopes, label, expires_at, used_day, successor";
+const TOKEN: &str = "account, token_key, hash, role, created_at, revoked_at, scopes, label, expires_at, used_day, \
+                     successor, person";
 
 fn read_token(row: &Row) -> Attempt<TokenRow> {
     let time = |column: usize| row.try_get::<Option<i64>, _>(column).map(|at| at.map(TimeUs));
@@ -29,13 +29,14 @@ fn read_token(row: &Row) -> Attempt<TokenRow> {
         expires_at: time(8)?,
         used_day: used_day.and_then(|day| i32::try_from(day).ok()).map(Day),
         successor: row.try_get(10)?,
+        person: row.try_get(11)?,
     })
 }
 
 async fn insert_token(conn: &mut Conn, token: &TokenRow) -> Attempt<()> {
     query::require_open_account(conn, &token.account).await?;
     let insert = format!(
-        "INSERT INTO tokens ({TOKEN}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING"
+        "INSERT INTO tokens ({TOKEN}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING"
     );
     let done = sqlx::query(AssertSqlSafe(insert))
         .bind(token.account.as_str())
@@ -49,6 +50,7 @@ async fn insert_token(conn: &mut Conn, token: &TokenRow) -> Attempt<()> {
         .bind(token.expires_at.map(|at| at.0))
         .bind(token.used_day.map(|day| i64::from(day.0)))
         .bind(&token.successor)
+        .bind(&token.person)
         .execute(conn)
         .await?;
     match done.rows_affected() {

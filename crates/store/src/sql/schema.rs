@@ -86,6 +86,7 @@ pub(super) const TABLES: &[Table] = &[
             ("expires_at", Number),
             ("used_day", Number),
             ("successor", Text),
+            ("person", Text),
         ],
         order: "account, token_key",
     },

@@ -198,6 +198,7 @@ pub fn token(account: &AccountSid, token_key: &str, role: &str) -> TokenRow {
         revoked_at: None,
         used_day: None,
         successor: None,
+        person: None,
     }
 }
 

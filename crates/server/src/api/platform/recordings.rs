@@ -64,7 +64,7 @@ impl<'a> AudioUrls<'a> {
         let mut members = vec![("RecordingUrl", Node::text(plain))];
         if let Some(minutes) = self.validity_minutes {
             let signed = recording.map(|recording| {
-                let link = Link::lasting(recording, minutes, &self.caller.person(), self.now);
+                let link = Link::lasting(recording, minutes, &self.caller.signer(), self.now);
                 show_link(self.door, self.account, &link)
             });
             members.push(("PreSignedRecordingUrl", Node::text(signed)));

@@ -17,7 +17,7 @@ use crate::{
 /// The person who calls.
 pub(crate) fn person_of(caller: &Caller) -> Person {
     Person {
-        id: caller.person(),
+        id: caller.person.clone(),
         role: caller.role.as_str().to_owned(),
     }
 }

@@ -27,6 +27,7 @@ pub async fn tokens_are_rotated_once(backend: &impl CatalogBackend) {
     let narrowed = TokenRow {
         scopes: Some("records:read logs".to_owned()),
         label: Some(vec![9; 30]),
+        person: Some("u1".to_owned()),
         expires_at: Some(at(900)),
         ..token(&acme, "old", "developer")
     };
