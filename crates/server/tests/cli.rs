@@ -16,12 +16,12 @@ mod growing;
 mod import;
 #[path = "cli/keeping.rs"]
 mod keeping;
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/people.rs"]
 mod people;
 #[path = "cli/requests.rs"]
 mod requests;
-#[path = "cli/killed.rs"]
-mod killed;
 #[path = "cli/running.rs"]
 mod running;
 #[path = "cli/safety.rs"]
