@@ -38,7 +38,9 @@ fn run(place: &Place, who: &str, base: &str, certificate: &str, token: Option<&V
 
 #[test]
 fn the_description_is_true_for_the_owner_another_tenant_and_nobody() {
-    let place = Place::new(&format!("rate_factor = 1000\n{EMBEDDED}"));
+    let place = Place::new(&format!(
+        "rate_factor = 1000\n{EMBEDDED}[sign_in]\nrequests_per_minute = 1000000\nfailures = 1000\n"
+    ));
     let calls = place.prepare();
     place.record(&calls[0]);
     // A plan that allows every setting that the description does.
