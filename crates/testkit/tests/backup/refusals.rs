@@ -92,7 +92,7 @@ async fn a_restore_revokes_the_backups_tokens() {
     let token = vault.create_token(&scene.account, Role::Developer).await.unwrap();
     let realm = vault.get_realm(Some(&scene.account)).await.unwrap();
     let invited = vault
-        .invite_user(&realm, "asha@example.in", None, Role::Owner, None)
+        .invite_user(&realm, "asha@example.in", None, Role::Admin, None)
         .await;
     let (user, _) = invited.unwrap();
     let password = callvault_seal::password::PasswordHash::new(b"lotus under rain").unwrap();

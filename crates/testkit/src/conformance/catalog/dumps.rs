@@ -187,7 +187,9 @@ pub async fn an_older_dump_loads(backend: &impl CatalogBackend) {
         .expect("a dump of the first schema");
     let token = catalog.find_token("k1").await.expect("read").expect("the token");
     assert_eq!((token.role.as_str(), token.scopes), ("owner", None));
-    let newer = older.replacen("\"version\":1", "\"version\":2", 1);
+    // The same rows under the present version are short.
+    let present = text.lines().next().expect("a header");
+    let newer = older.replacen(&rows[0], present, 1);
     let empty = crate::conformance::backends::SqliteFile::start().await.expect("SQLite");
     let refused = empty.open_migrated().await.load(&mut newer.as_bytes(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
