@@ -355,7 +355,7 @@ pub async fn authorize(
 const MAX_UNWANTED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads a refused request's body: a peer that is still sending when the connection closes never sees the answer.
-async fn drain(parts: &Parts, body: Body) {
+pub(crate) async fn drain(parts: &Parts, body: Body) {
     if parts.headers.contains_key(header::EXPECT) {
         return;
     }

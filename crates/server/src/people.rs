@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     access::{
         Effect::{self, Changes, Reads},
-        Operation, Style, allow, note,
+        Operation, Style, allow, drain, note,
     },
     api::layers::answer_panic,
     clock::Stopwatch,
@@ -91,6 +91,7 @@ pub static PUBLIC: &[(Method, &str)] = &[
     (Method::GET, "/ready"),
     (Method::GET, "/metrics"),
     (Method::GET, "/openapi.json"),
+    (Method::GET, "/docs"),
 ];
 
 /// Who is signed in, as handlers get it.
@@ -149,7 +150,10 @@ pub async fn authorize(State(door): State<Arc<Door>>, route: MatchedPath, reques
     let (mut parts, body) = request.into_parts();
     let person = match find_person(&parts, &door).await {
         Ok(person) => person,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            drain(&parts, body).await;
+            return problem.into_response();
+        }
     };
     let watch = Stopwatch::start();
     let account = match &person.signed.account {
@@ -168,7 +172,10 @@ pub async fn authorize(State(door): State<Arc<Door>>, route: MatchedPath, reques
                 parts.extensions.insert(person.clone());
                 next.run(Request::from_parts(parts, body)).await
             }
-            Err(problem) => problem.into_response(),
+            Err(problem) => {
+                drain(&parts, body).await;
+                problem.into_response()
+            }
         };
         let Some(account) = account else { return response };
         let detail = json!({

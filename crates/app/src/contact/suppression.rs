@@ -12,8 +12,8 @@ use crate::{
     vault::{Account, Vault},
 };
 
-/// The longest reason, in bytes.
-pub const MAX_REASON_BYTES: usize = 500;
+/// The longest reason, in characters.
+pub const MAX_REASON_CHARS: usize = 500;
 /// The most entries of one page.
 pub const MAX_PAGE: u32 = 1_000;
 
@@ -56,10 +56,10 @@ impl Vault {
                 "expected a number; this is empty or withheld",
             ));
         }
-        if reason.trim().is_empty() || reason.len() > MAX_REASON_BYTES {
+        if reason.trim().is_empty() || reason.chars().count() > MAX_REASON_CHARS {
             return Err(VaultError::invalid(
                 "reason",
-                format!("expected 1 to {MAX_REASON_BYTES} bytes"),
+                format!("expected 1 to {MAX_REASON_CHARS} characters"),
             ));
         }
         let id = hex::encode(account.number_hash(number));

@@ -246,9 +246,12 @@ mod tests {
 
     #[test]
     fn parties_are_numbers_or_names() {
-        let of = |text: &str, name| party(&Number(text.into()), name).to_string();
-        assert_eq!(of("+919876543210", Some("A")), r#"{"name":"A","tel":"+919876543210"}"#);
-        assert_eq!(of("", None), r#"{"name":"anonymous"}"#);
-        assert_eq!(of("agent-7", None), r#"{"name":"agent-7"}"#);
+        let of = |text: &str, name| party(&Number(text.into()), name);
+        assert_eq!(
+            of("+919876543210", Some("A")),
+            json!({"name": "A", "tel": "+919876543210"})
+        );
+        assert_eq!(of("", None), json!({"name": "anonymous"}));
+        assert_eq!(of("agent-7", None), json!({"name": "agent-7"}));
     }
 }

@@ -178,12 +178,13 @@ fn add_refusals(base: &str, operation: &mut utoipa::openapi::path::Operation, re
     let is_platform = operation.tags.iter().flatten().any(|tag| tag == "platform");
     for (status, description) in refusals {
         let response = ResponseBuilder::new().description(*description);
-        let response = if base == access::V2_PATH {
+        let answers_with_a_list = operation.operation_id.as_deref() == Some("create_campaigns");
+        let response = if base == access::V2_PATH && !answers_with_a_list {
             response.content(
                 "application/json",
                 Content::new(Some(Ref::from_schema_name("Envelope_Item_Value"))),
             )
-        } else if base == access::BETA_PATH {
+        } else if base == access::BETA_PATH || answers_with_a_list {
             response.content("application/json", Content::new(Some(Object::new())))
         } else if is_platform {
             let exception = || Content::new(Some(Object::new()));

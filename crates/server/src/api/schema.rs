@@ -28,11 +28,79 @@ pub(super) fn refine(openapi: &mut OpenApi) {
         }
     }
     let components = openapi.components.get_or_insert_with(Default::default);
+    for (name, schema) in &mut components.schemas {
+        if name.starts_with("Envelope_") {
+            allow_no_data(schema);
+        }
+    }
+    for (name, property, form) in properties() {
+        if let (Some(RefOr::T(Schema::Object(object))), Some(form)) =
+            (components.schemas.get_mut(name), read_schema(form))
+        {
+            object.properties.insert(property.to_owned(), form);
+        }
+    }
     for (name, schema) in bodies() {
         if let Some(schema) = read_schema(schema) {
             components.schemas.insert(name.to_owned(), schema);
         }
     }
+}
+
+/// An item of version 2 that failed has `null` for its data.
+fn allow_no_data(schema: &mut RefOr<Schema>) {
+    let Ok(mut json) = serde_json::to_value(&*schema) else {
+        return;
+    };
+    for place in [
+        "/properties/response/properties/data",
+        "/properties/response/items/properties/data",
+    ] {
+        if let Some(data) = json.pointer_mut(place) {
+            *data = json!({ "oneOf": [{ "type": "null" }, data.take()] });
+        }
+    }
+    if let Some(schema_with_null) = read_schema(json) {
+        *schema = schema_with_null;
+    }
+}
+
+/// The forms of single properties of derived bodies: body, property, form.
+fn properties() -> Vec<(&'static str, &'static str, Value)> {
+    let scopes: Vec<&str> = callvault_app::scope::Scope::ALL
+        .iter()
+        .map(|scope| scope.as_str())
+        .collect();
+    let classes = json!({ "type": "array", "minItems": 1, "items": { "type": "string", "enum": ["recording", "call", "message"] } });
+    vec![
+        (
+            "TokenRequest",
+            "scopes",
+            json!({ "type": "array", "items": { "type": "string", "enum": scopes } }),
+        ),
+        (
+            "NewRequest",
+            "kind",
+            json!({ "type": "string", "enum": ["delete_recording"] }),
+        ),
+        ("NewSuppression", "number", party()),
+        (
+            "NewSuppression",
+            "reason",
+            json!({ "type": "string", "maxLength": 500, "pattern": "\\S" }),
+        ),
+        (
+            "UploadForm",
+            "type",
+            json!({ "type": "string", "enum": ["static", "dynamic"] }),
+        ),
+        (
+            "UploadForm",
+            "list_name",
+            json!({ "type": "string", "maxLength": 255, "pattern": "^[!-~][ -~]*$" }),
+        ),
+        ("NewSchedule", "classes", classes),
+    ]
 }
 
 fn read_schema(json: Value) -> Option<RefOr<Schema>> {
@@ -88,7 +156,24 @@ fn query_form(id: &str, parameter: &Parameter) -> Option<Value> {
         return platform_form(&parameter.name);
     }
     Some(match parameter.name.as_str() {
+        "limit" if matches!(id, "list_contacts" | "list_lists" | "list_contacts_of_list") => {
+            json!({ "type": "integer", "minimum": 1, "maximum": 20 })
+        }
+        "limit" if matches!(id, "list_campaigns" | "list_campaign_calls") => {
+            json!({ "type": "integer", "minimum": 1, "maximum": 500 })
+        }
         "limit" => json!({ "type": "integer", "minimum": 1, "maximum": 1000 }),
+        "offset" => {
+            let none = json!({ "type": "string", "maxLength": 0 });
+            json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": u32::MAX }, none] })
+        }
+        "sort_by" => one_of(&["date_created:asc", "date_created:desc", "name:asc", "name:desc"]),
+        "filter" => one_of(&["show_list"]),
+        "list" => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{32})?$" }),
+        "recording" => json!({ "type": "string", "pattern": "^[0-9a-fA-F]{32}$" }),
+        "list_sids" => json!({ "type": "string", "pattern": "^([0-9a-f]{32}(,[0-9a-f]{32}){0,4})?$" }),
+        "overlap_s" => json!({ "type": "integer", "minimum": 0, "maximum": 2_592_000 }),
+        "after" if id == "list_suppressions" => json!({ "type": "string", "pattern": "^[0-9a-fA-F]{0,32}$" }),
         "before" if id == "list_deletions" => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
         "after" => json!({ "type": "string", "pattern": "^([0-7][0-9a-f]{47})?$" }),
         "snapshot" => json!({ "type": "string", "pattern": "^([0-7][0-9a-f]{47})?$" }),
@@ -129,6 +214,7 @@ const CALL_STATUSES: &[&str] = &[
 fn platform_form(name: &str) -> Option<Value> {
     let text = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     Some(match name {
+        "Page" => json!({ "type": "integer", "minimum": 0, "maximum": 100_000 }),
         "PageSize" => json!({ "type": "integer", "minimum": 1, "maximum": 100 }),
         "RecordingUrlValidity" => json!({ "type": "integer", "minimum": 5, "maximum": 60 }),
         "Direction" => json!({ "type": "string", "enum": ["inbound", "outbound-dial", "outbound-api"] }),
