@@ -151,8 +151,14 @@ impl Pkcs11 {
     fn create_root(&self, root: Root) -> Result<(), ProviderError> {
         let label = self.label(root);
         self.with_session(|session| {
-            if find_keys(session, &label)?.is_empty() {
-                session.generate_key(&Mechanism::AesKeyGen, &key_template(&label))?;
+            for tries_left in (0..GENERAL_ERRORS).rev() {
+                if !find_keys(session, &label)?.is_empty() {
+                    break;
+                }
+                match session.generate_key(&Mechanism::AesKeyGen, &key_template(&label)) {
+                    Err(Error::Pkcs11(RvError::GeneralError, _)) if tries_left > 0 => {}
+                    done => return done.map(|_| ()),
+                }
             }
             Ok(())
         })
@@ -405,6 +411,10 @@ fn translate(error: &Error) -> ProviderError {
         _ => ProviderError::Refused(describe(error)),
     }
 }
+
+/// How often a token may answer with a general error while it makes a key. SoftHSM does when other sessions make keys at the
+/// same moment; asking again is safe, because the key is looked for first.
+const GENERAL_ERRORS: u32 = 4;
 
 /// A key that vanished between being found and being used was destroyed by another process.
 fn gone(error: ProviderError, root: Root) -> ProviderError {
