@@ -24,7 +24,7 @@ pub use crate::token::{Caller, NewToken, TokenView};
 pub enum Role {
     /// Everything that the account may do.
     Owner,
-    /// Records, users and keys; nothing that deletes.
+    /// Records, users and keys; nothing that deletes but contacts and lists.
     Admin,
     /// Reads and writes the account's records.
     Developer,

@@ -275,8 +275,14 @@ impl Vault {
         if contact.number != old.body.number && !self.find_suppressed(account, &[name]).await?.is_empty() {
             return Err(suppression::refuse());
         }
+        let moved = contact.number != old.body.number;
         let done = self.replace_document(&old, Some(name), contact).await?;
-        done.ok_or_else(|| duplicate("number: another contact has it."))
+        let done = done.ok_or_else(|| duplicate("number: another contact has it."))?;
+        // A number that was suppressed meanwhile is on no list.
+        if moved && !self.find_suppressed(account, &[name]).await?.is_empty() {
+            self.take_off_lists(account, id).await?;
+        }
+        Ok(done)
     }
 
     /// A hold freezes what a document says as it freezes the document.
@@ -432,6 +438,14 @@ impl Vault {
             true => Ok(()),
             false => Err(not_there(DocumentKind::Contact)),
         }
+    }
+
+    /// Takes a contact off every list.
+    pub(super) async fn take_off_lists(&self, account: &Account, contact: Sid) -> Result<()> {
+        for (_, list) in self.catalog.list_memberships(&account.sid, &[contact]).await? {
+            self.catalog.remove_member(&account.sid, list, contact).await?;
+        }
+        Ok(())
     }
 
     /// The lists that each of these contacts is on.

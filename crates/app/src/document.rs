@@ -1,6 +1,8 @@
 //! Documents: what lives and changes until it is deleted or its term is over. Each version of each is sealed under a key
 //! of its own; a change destroys the old version's key, a deletion the last one's.
 
+use std::collections::HashMap;
+
 use callvault_core::{
     AccountSid, DocumentKind, Sid, TimeUs,
     hold::{Access, Cause, Facts, Reader, access, decide_deletion, find_hold, may_read},
@@ -22,6 +24,8 @@ use crate::{
 
 /// Attempts at a write that others keep overtaking.
 const ATTEMPTS: u32 = 8;
+/// Reads of documents that others keep changing.
+const READS: u32 = 32;
 /// Purpose of the key that a body is sealed under.
 const BODY: &[u8] = b"callvault/document/v1";
 
@@ -112,22 +116,41 @@ impl Vault {
         Ok(key)
     }
 
-    /// Opens those of the rows that this reader may read now; the order stays.
+    /// Opens those of the rows that this reader may read now; the order stays. A row whose key is gone was changed or
+    /// deleted since it was read: it is read again, and left out only when it is gone itself.
     async fn open_documents<T: DeserializeOwned>(
         &self,
         account: &Account,
-        rows: Vec<DocumentRow>,
+        mut rows: Vec<DocumentRow>,
         reader: Reader,
     ) -> Result<Vec<Document<T>>> {
-        let now = self.now();
         let keys: Vec<_> = rows.iter().map(|row| row.key).collect();
-        let secrets = self.keys.find_all(&account.sid, &keys).await?;
+        let mut secrets = self.keys.find_all(&account.sid, &keys).await?;
+        for tries_left in (0..READS).rev() {
+            let moved: Vec<&DocumentRow> = rows.iter().filter(|row| !secrets.contains_key(&row.key)).collect();
+            let Some(kind) = moved.first().map(|row| row.kind) else {
+                break;
+            };
+            if tries_left == 0 {
+                return Err(StoreError::Conflict { what: "documents" }.into());
+            }
+            let ids: Vec<Sid> = moved.iter().map(|row| row.id).collect();
+            let again = self.catalog.find_documents(&account.sid, kind, &ids).await?;
+            let keys: Vec<_> = again.iter().map(|row| row.key).collect();
+            let mut again: HashMap<Sid, DocumentRow> = again.into_iter().map(|row| (row.id, row)).collect();
+            let present = |row: DocumentRow| match secrets.contains_key(&row.key) {
+                true => Some(row),
+                false => again.remove(&row.id),
+            };
+            rows = rows.into_iter().filter_map(present).collect();
+            secrets.extend(self.keys.find_all(&account.sid, &keys).await?);
+        }
+        let now = self.now();
         let mut opened = Vec::with_capacity(rows.len());
         for row in rows {
             let parties = parties_of(&row);
             let facts = facts_of(&row, &parties);
             let readable = may_read(access(&account.policy, &account.holds, &facts, now), reader);
-            // One whose key is gone was changed or deleted since its row was read.
             if let Some(secret) = secrets.get(&row.key).filter(|_| readable) {
                 opened.push(open_row(row, secret)?);
             }

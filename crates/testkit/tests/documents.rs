@@ -250,3 +250,47 @@ async fn documents_survive_epochs_and_go_with_their_account() {
         checks::check(&world.parts.catalog).await;
     }
 }
+
+/// A document that is changed while it is read is never taken for one that is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_meets_the_old_version_or_the_new_one() {
+    for pair in Pair::all() {
+        let world = World::new(pair, at("2027-03-01T12:00:00Z")).await;
+        let sid = world.account("acme", Plan::Growth).await;
+        let account = world.vault.get_account(&sid).await.expect("acme");
+        let id = add(&world, &account, Contact, 1, "0").await;
+        let vault = std::sync::Arc::clone(&world.vault);
+        let writer = tokio::spawn(async move {
+            let account = vault.get_account(&sid).await.expect("acme");
+            for n in 1..=150 {
+                let found = vault.find_document::<Body>(&account, Contact, id, Reader::Account);
+                let old = found.await.expect("read").expect("it is there");
+                let name = Some(account.number_hash(&number(1)));
+                vault
+                    .replace_document(&old, name, n.to_string())
+                    .await
+                    .expect("changed");
+            }
+        });
+        let query = DocumentQuery {
+            limit: 5,
+            ..DocumentQuery::default()
+        };
+        let (mut reads, mut last) = (0, 0);
+        while !writer.is_finished() {
+            let seen = read(&world, &account, Contact, id)
+                .await
+                .expect("it is there all the time");
+            let listed = world
+                .vault
+                .list_documents::<Body>(&account, Contact, &query, Reader::Account)
+                .await;
+            assert_eq!(listed.expect("listed").len(), 1);
+            let seen: u32 = seen.parse().expect("a number");
+            assert!(seen >= last, "an older version came back");
+            (reads, last) = (reads + 1, seen);
+        }
+        writer.await.expect("written");
+        assert!(reads > 20, "{reads} reads beside the writer");
+    }
+}

@@ -73,9 +73,7 @@ impl Vault {
         let stored = self.catalog.init_value(&name, &sealed).await?;
         // After the entry stands: whoever adds the number from now on finds it.
         if let Some(contact) = self.find_contact(account, number).await? {
-            for (_, list) in self.catalog.list_memberships(&account.sid, &[contact.id]).await? {
-                self.catalog.remove_member(&account.sid, list, contact.id).await?;
-            }
+            self.take_off_lists(account, contact.id).await?;
         }
         open(account, id, &name, &stored)
     }
