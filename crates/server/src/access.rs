@@ -6,9 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
     extract::{MatchedPath, RawPathParams, Request, State},
-    http::{Method, StatusCode, header, request::Parts},
+    http::{Method, StatusCode, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -309,7 +308,6 @@ pub async fn authorize(
     let caller = match Caller::find(&parts, &params, &door).await {
         Ok(caller) => caller,
         Err(problem) => {
-            drain(&parts, body).await;
             return refused(operation, &path, problem);
         }
     };
@@ -333,10 +331,7 @@ pub async fn authorize(
                 parts.extensions.insert(caller.clone());
                 next.run(Request::from_parts(parts, body)).await
             }
-            Err(problem) => {
-                drain(&parts, body).await;
-                refused(operation, &path, problem)
-            }
+            Err(problem) => refused(operation, &path, problem),
         };
         if operation.style == Style::Problem {
             allowance.write(response.headers_mut());
@@ -349,17 +344,6 @@ pub async fn authorize(
     };
     let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|_| answer_panic(Box::new(())))
-}
-
-/// The most that is read of a body that nobody wants.
-const MAX_UNWANTED_BYTES: usize = 4 * 1024 * 1024;
-
-/// Reads a refused request's body: a peer that is still sending when the connection closes never sees the answer.
-pub(crate) async fn drain(parts: &Parts, body: Body) {
-    if parts.headers.contains_key(header::EXPECT) {
-        return;
-    }
-    let _ = axum::body::to_bytes(body, MAX_UNWANTED_BYTES).await;
 }
 
 fn refused(operation: &Operation, path: &str, problem: Problem) -> Response {

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     access::{
         Effect::{self, Changes, Reads},
-        Operation, Style, allow, drain, note,
+        Operation, Style, allow, note,
     },
     api::layers::answer_panic,
     clock::Stopwatch,
@@ -151,7 +151,6 @@ pub async fn authorize(State(door): State<Arc<Door>>, route: MatchedPath, reques
     let person = match find_person(&parts, &door).await {
         Ok(person) => person,
         Err(problem) => {
-            drain(&parts, body).await;
             return problem.into_response();
         }
     };
@@ -172,10 +171,7 @@ pub async fn authorize(State(door): State<Arc<Door>>, route: MatchedPath, reques
                 parts.extensions.insert(person.clone());
                 next.run(Request::from_parts(parts, body)).await
             }
-            Err(problem) => {
-                drain(&parts, body).await;
-                problem.into_response()
-            }
+            Err(problem) => problem.into_response(),
         };
         let Some(account) = account else { return response };
         let detail = json!({

@@ -1,13 +1,19 @@
 //! Around every request: an id, one log line without personal data, a time limit, and an answer to a panic.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
+    body::{Body, BodyDataStream},
     extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::{StreamExt as _, stream};
 use tracing::Instrument;
 
 use crate::{api::MAX_AUDIO_BYTES, clock::Stopwatch, door::Door, problem::Problem};
@@ -61,6 +67,42 @@ pub async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: 
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The most that is read of a body that nobody wants, and how long that may take.
+const MAX_UNWANTED_BYTES: usize = 4 * 1024 * 1024;
+const UNWANTED: Duration = Duration::from_secs(5);
+
+/// Reads a refused request's body to its end: a peer that is still sending when the connection closes never sees the answer.
+pub async fn drain_refused(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    // Who asks before sending has sent nothing; what is too long is not waited for.
+    let waits = parts.headers.contains_key(header::EXPECT) || length.is_some_and(|bytes| bytes > MAX_UNWANTED_BYTES);
+    let sent = Arc::new(Mutex::new(body.into_data_stream()));
+    let pieces = |sent: Arc<Mutex<BodyDataStream>>| {
+        stream::poll_fn(move |context| {
+            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            sent.poll_next_unpin(context)
+        })
+    };
+    let body = Body::from_stream(pieces(Arc::clone(&sent)));
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if response.status().is_client_error() && !waits {
+        let mut rest = pieces(sent);
+        let mut left_bytes = MAX_UNWANTED_BYTES;
+        let read = async {
+            while let Some(Ok(piece)) = rest.next().await {
+                left_bytes = left_bytes.saturating_sub(piece.len());
+                if left_bytes == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(UNWANTED, read).await;
+    }
     response
 }
 

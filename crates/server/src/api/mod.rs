@@ -332,6 +332,7 @@ pub fn router(door: Arc<Door>) -> Router {
                 "This path has other methods.",
             )
         })
+        .layer(middleware::from_fn(layers::drain_refused))
         .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(layers::IDLE))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(layers::answer_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(&door), layers::observe))
