@@ -151,12 +151,12 @@ impl Pkcs11 {
     fn create_root(&self, root: Root) -> Result<(), ProviderError> {
         let label = self.label(root);
         self.with_session(|session| {
-            for tries_left in (0..GENERAL_ERRORS).rev() {
+            for tries_left in (0..MAKING_TRIES).rev() {
                 if !find_keys(session, &label)?.is_empty() {
                     break;
                 }
                 match session.generate_key(&Mechanism::AesKeyGen, &key_template(&label)) {
-                    Err(Error::Pkcs11(RvError::GeneralError, _)) if tries_left > 0 => {}
+                    Err(error) if tries_left > 0 && !is_lost(&error) => {}
                     done => return done.map(|_| ()),
                 }
             }
@@ -412,9 +412,9 @@ fn translate(error: &Error) -> ProviderError {
     }
 }
 
-/// How often a token may answer with a general error while it makes a key. SoftHSM does when other sessions make keys at the
-/// same moment; asking again is safe, because the key is looked for first.
-const GENERAL_ERRORS: u32 = 4;
+/// How often a token is asked to make a key. SoftHSM answers with a general or a template error when other sessions make keys
+/// at the same moment; asking again is safe, because the key is looked for first.
+const MAKING_TRIES: u32 = 8;
 
 /// A key that vanished between being found and being used was destroyed by another process.
 fn gone(error: ProviderError, root: Root) -> ProviderError {
