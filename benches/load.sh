@@ -4,13 +4,14 @@
 #
 #   cargo build --release -p callvault-server --bin callvault --example plain_handler
 #   benches/load.sh FOLDER postgres://...      # FOLDER on the disk to be measured; the database on the same disk
+#   target/release/with-services bash -c 'benches/load.sh FOLDER "$CALLVAULT_TEST_POSTGRES/postgres"'   # one of its own
 set -euo pipefail
 folder=$1 database=$2 rows=${ROWS:-100000} seconds=${SECONDS_EACH:-10}
 here=$(cd "$(dirname "$0")/.." && pwd)
 bin=${CARGO_TARGET_DIR:-$here/target}/release
 mkdir -p "$folder" && cd "$folder" && rm -rf vault callvault.toml
 export CALLVAULT_PASSPHRASE=load CALLVAULT_LOG=warn
-printf 'data_dir = "vault"\nrate_factor = 1000000\n[regions.in]\nlisten = "127.0.0.1:18543"\n' > callvault.toml
+printf 'data_dir = "vault"\n[sign_in]\nrequests_per_minute = 100000000\n[regions.in]\nlisten = "127.0.0.1:18543"\n' > callvault.toml
 cv=$bin/callvault
 "$cv" accounts create acme --region in --plan growth --country IN >/dev/null
 "$cv" tokens create acme --role owner --json > token.json
@@ -27,7 +28,10 @@ basic=$(python3 -c "import base64,json;t=json.load(open('token.json'));print(bas
 "$cv" serve > serve.out 2> serve.err & vault=$!
 "$bin/examples/plain_handler" "$database" 127.0.0.1:18544 "$rows" & plain=$!
 trap 'kill $vault $plain 2>/dev/null || true' EXIT
-until curl -ks https://127.0.0.1:18544/calls?limit=1 >/dev/null && curl -ks https://127.0.0.1:18543/health >/dev/null; do sleep 0.5; done
+for door in https://127.0.0.1:18544/calls?limit=1 https://127.0.0.1:18543/health; do
+  curl -ks --retry 60 --retry-delay 1 --retry-connrefused --max-time 60 "$door" >/dev/null
+  kill -0 $vault $plain
+done
 base=https://127.0.0.1:18543/v1/accounts/acme
 sid=$(curl -ks -H "authorization: Basic $basic" "$base/records/calls?limit=1" | python3 -c 'import json,sys;print(json.load(sys.stdin)["calls"][0]["sid"])')
 cat > create.lua <<'LUA'

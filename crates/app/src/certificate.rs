@@ -46,10 +46,10 @@ impl Vault {
         rows.iter().map(summary).collect()
     }
 
-    /// The certificate of a log entry, as it stands now.
+    /// The certificate of a log entry, as it stands now. An entry that is not published yet is published for it.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] for an entry of another account, or one that is not published yet.
+    /// [`VaultError::NotFound`] for an entry of another account, or one that another process is about to publish.
     pub async fn certificate(&self, account: &AccountSid, log_index: u64) -> Result<String> {
         let now = self.now();
         let row = self.catalog.find_destruction(log_index).await?;
@@ -64,6 +64,9 @@ impl Vault {
         }
         let leaves = self.catalog.list_leaves(log_index..log_index + 1).await?;
         let entry = leaves.first().ok_or_else(unreadable)?;
+        if self.published_size().await? <= log_index {
+            self.publish().await?;
+        }
         let proof = self.prove_leaf(log_index).await?;
         certificate::issue(&self.signer, &body.to_json(), entry, &proof).map_err(|error| VaultError::Damaged {
             what: "certificate",

@@ -150,7 +150,7 @@ impl Vault {
         Ok(published.max(self.keys.provider().log_size()?))
     }
 
-    async fn published_size(&self) -> Result<u64> {
+    pub(crate) async fn published_size(&self) -> Result<u64> {
         Ok(match self.catalog.find_value(PUBLISHED).await? {
             Some(bytes) => std::str::from_utf8(&bytes)
                 .ok()

@@ -67,7 +67,7 @@ async fn a_deleted_contact_is_gone_with_a_certificate() {
         assert_eq!(read(&world, &account, Contact, id).await, None);
         let again = world.vault.delete_documents(&sid, Contact, &[id], Cause::Request).await;
         assert!(matches!(again, Err(VaultError::NotFound { .. })));
-        world.vault.publish().await.expect("published");
+        // The worker publishes in its own time; whoever asks sooner need not wait.
         let text = world.vault.certificate(&sid, leaves[0]).await.expect("a certificate");
         certificate::open(&text, &world.vault.verifier_key().parse().expect("a key")).expect("good");
         assert!(

@@ -156,7 +156,6 @@ async fn recordings_are_sealed_read_by_range_and_deleted() {
                 .await
                 .is_err()
         );
-        world.vault.publish().await.unwrap();
         let text = world.vault.certificate(&account, leaves[0]).await.unwrap();
         certificate::verify(&text, &world.vault.verifier_key()).unwrap();
     }

@@ -44,15 +44,11 @@ struct Running {
     progress: Progress,
 }
 
-/// A run's identifier: the second it was planned for.
+/// A run's identifier: the microsecond it was planned for.
 fn run_id(at: TimeUs) -> String {
-    let text: String = at
-        .to_string()
-        .chars()
-        .take(19)
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    format!("{text}Z")
+    let text = at.to_string();
+    let whole = text.chars().take(19).filter(char::is_ascii_alphanumeric);
+    format!("{}{:06}Z", whole.collect::<String>(), at.0.rem_euclid(SECOND_US))
 }
 
 impl Line {
@@ -317,7 +313,8 @@ mod tests {
     #[test]
     fn later_runs_have_later_names() {
         let at = TimeUs::parse("2026-11-23T06:00:00Z").expect("a time");
-        assert_eq!(run_id(at), "20261123T060000Z");
-        assert!(run_id(at) < run_id(at.plus_seconds(1)));
+        assert_eq!(run_id(at), "20261123T060000000000Z");
+        assert!(run_id(at) < run_id(TimeUs(at.0 + 1)));
+        assert!(run_id(TimeUs(at.0 + 999_999)) < run_id(at.plus_seconds(1)));
     }
 }

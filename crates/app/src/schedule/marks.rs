@@ -1,5 +1,5 @@
-//! What was exported already: recordings by SID, calls and messages by day. One value a class and day, sealed under the
-//! account's key; it goes when nothing of its day is left.
+//! What was exported already, and where to: recordings by SID, calls and messages by day. One value a class and day, sealed
+//! under the account's key; it goes when nothing of its day is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,17 @@ use callvault_core::{AccountSid, Class, Day, Sid};
 use callvault_store::rows::RecordingQuery;
 use serde::{Deserialize, Serialize};
 
+use super::Target;
 use crate::{
     error::Result,
     line::{open, seal},
     vault::{Account, Vault},
 };
 
-/// What is known of a day.
+/// What is known of a day, by target.
+type Marks = BTreeMap<String, Mark>;
+
+/// What went from a day to one target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     /// Recordings that were exported.
@@ -42,21 +46,31 @@ fn day_of(name: &str) -> Option<Day> {
 /// What of an account's was exported.
 #[derive(Debug, Clone, Default)]
 pub struct Exported {
-    days: BTreeMap<(Class, Day), Mark>,
+    days: BTreeMap<(Class, Day), Marks>,
 }
 
 impl Exported {
-    /// Whether a recording was.
+    /// Whether a recording was, to whatever target.
     #[must_use]
     pub fn has_recording(&self, sid: Sid) -> bool {
-        let mark = self.days.get(&(Class::Recording, sid.day()));
+        let marks = self.days.get(&(Class::Recording, sid.day()));
+        marks.is_some_and(|marks| marks.values().any(|mark| mark.sids.contains(&sid)))
+    }
+
+    /// Whether a recording was, to this target.
+    pub(super) fn has_recording_at(&self, target: &Target, sid: Sid) -> bool {
+        let mark = self.find_mark(target, Class::Recording, sid.day());
         mark.is_some_and(|mark| mark.sids.contains(&sid))
     }
 
-    /// Whether a day of calls or messages was, when it had this many rows.
-    #[must_use]
-    pub fn has_day(&self, class: Class, day: Day, rows: u64) -> bool {
-        self.days.get(&(class, day)).is_some_and(|mark| mark.rows == Some(rows))
+    /// Whether a day of calls or messages was, to this target, when it had this many rows.
+    pub(super) fn has_day_at(&self, target: &Target, class: Class, day: Day, rows: u64) -> bool {
+        let mark = self.find_mark(target, class, day);
+        mark.is_some_and(|mark| mark.rows == Some(rows))
+    }
+
+    fn find_mark(&self, target: &Target, class: Class, day: Day) -> Option<&Mark> {
+        self.days.get(&(class, day))?.get(&target.place())
     }
 }
 
@@ -69,44 +83,55 @@ impl Vault {
         let mut exported = Exported::default();
         for class in classes {
             for (name, value) in self.catalog.list_values(&prefix(&account.sid, *class)).await? {
-                let mark: Mark = open(account, &name, &value)?;
+                let marks: Marks = open(account, &name, &value)?;
                 if let Some(day) = day_of(&name) {
-                    exported.days.insert((*class, day), mark);
+                    exported.days.insert((*class, day), marks);
                 }
             }
         }
         Ok(exported)
     }
 
-    async fn put_mark(&self, account: &Account, class: Class, day: Day, mark: &Mark) -> Result<()> {
+    async fn put_marks(&self, account: &Account, class: Class, day: Day, marks: &Marks) -> Result<()> {
         let name = mark_name(&account.sid, class, day);
-        let sealed = seal(account, &name, mark)?;
+        let sealed = seal(account, &name, marks)?;
         Ok(self.catalog.put_value(&name, &sealed).await?)
     }
 
-    /// Notes recordings as exported.
-    pub(super) async fn mark_recordings(&self, account: &Account, exported: &mut Exported, sids: &[Sid]) -> Result<()> {
+    /// Notes recordings as exported to a target.
+    pub(super) async fn mark_recordings(
+        &self,
+        account: &Account,
+        target: &Target,
+        exported: &mut Exported,
+        sids: &[Sid],
+    ) -> Result<()> {
         let mut touched = BTreeSet::new();
         for sid in sids {
-            let mark = exported.days.entry((Class::Recording, sid.day())).or_default();
-            mark.sids.insert(*sid);
+            let marks = exported.days.entry((Class::Recording, sid.day())).or_default();
+            marks.entry(target.place()).or_default().sids.insert(*sid);
             touched.insert(sid.day());
         }
         for day in touched {
-            if let Some(mark) = exported.days.get(&(Class::Recording, day)) {
-                self.put_mark(account, Class::Recording, day, mark).await?;
+            if let Some(marks) = exported.days.get(&(Class::Recording, day)) {
+                self.put_marks(account, Class::Recording, day, marks).await?;
             }
         }
         Ok(())
     }
 
-    /// Notes a day of calls or messages, with this many rows, as exported.
-    pub(super) async fn mark_day(&self, account: &Account, class: Class, day: Day, rows: u64) -> Result<()> {
-        let mark = Mark {
-            sids: BTreeSet::new(),
-            rows: Some(rows),
-        };
-        self.put_mark(account, class, day, &mark).await
+    /// Notes a day of calls or messages, with this many rows, as exported to a target.
+    pub(super) async fn mark_day(
+        &self,
+        account: &Account,
+        target: &Target,
+        exported: &mut Exported,
+        (class, day): (Class, Day),
+        rows: u64,
+    ) -> Result<()> {
+        let marks = exported.days.entry((class, day)).or_default();
+        marks.entry(target.place()).or_default().rows = Some(rows);
+        self.put_marks(account, class, day, marks).await
     }
 
     /// Forgets what was exported of days of which nothing is left.

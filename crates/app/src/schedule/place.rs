@@ -59,6 +59,14 @@ impl Destinations for NoDestinations {
 }
 
 impl Target {
+    /// What tells it from other targets; whose keys write there is no part of it.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Bucket(bucket) => format!("{}/{}/{}", bucket.endpoint, bucket.bucket, bucket.prefix),
+            Self::Folder(folder) => folder.clone(),
+        }
+    }
+
     /// Whether it has the form of one.
     pub(super) fn check(&self) -> Result<()> {
         match self {
@@ -142,6 +150,15 @@ mod tests {
             secret_key: "s".to_owned(),
         };
         assert!(good.check().is_ok());
+        let (mut renewed, mut other) = (good.clone(), good.clone());
+        "t".clone_into(&mut renewed.secret_key);
+        "p".clone_into(&mut other.prefix);
+        assert_eq!(
+            Target::Bucket(renewed).place(),
+            Target::Bucket(good.clone()).place(),
+            "new keys make no new place"
+        );
+        assert_ne!(Target::Bucket(other).place(), Target::Bucket(good.clone()).place());
         let field = |change: &dyn Fn(&mut Bucket)| {
             let mut bucket = good.clone();
             change(&mut bucket);

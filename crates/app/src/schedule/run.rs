@@ -96,7 +96,7 @@ impl Slices<'_> {
             if self.schedule.classes.contains(&class)
                 && let Some(row) = self.due_day(class, &exported).await?
             {
-                self.export_day(&row, run, progress).await?;
+                self.export_day(&row, &mut exported, run, progress).await?;
                 return Ok(Stop::Slice);
             }
         }
@@ -120,7 +120,7 @@ impl Slices<'_> {
         let account = self.account;
         let is_due = |row: &RecordingRow| {
             account.policy.ends_at(Class::Recording, row.at, row.kept_since) <= horizon
-                && !exported.has_recording(row.sid)
+                && !exported.has_recording_at(&self.schedule.target, row.sid)
                 && may_read(
                     access(&account.policy, &account.holds, &facts_of(row), now),
                     Reader::Account,
@@ -175,7 +175,9 @@ impl Slices<'_> {
             }
         }
         self.write_manifest(run, progress, &entries).await?;
-        self.vault.mark_recordings(self.account, exported, &sids).await?;
+        self.vault
+            .mark_recordings(self.account, &self.schedule.target, exported, &sids)
+            .await?;
         run.recordings += sids.len() as u64;
         run.bytes += written_bytes;
         Ok(())
@@ -240,12 +242,18 @@ impl Slices<'_> {
             rows > 0
                 && ends(row, row.day.start()) <= horizon
                 && ends(row, TimeUs(row.day.end().0 - 1)) > now
-                && !exported.has_day(class, row.day, rows)
+                && !exported.has_day_at(&self.schedule.target, class, row.day, rows)
         }))
     }
 
     /// Writes a day of calls or messages and reads it back.
-    async fn export_day(&mut self, row: &PartitionRow, run: &mut Run, progress: &mut Progress) -> Result<()> {
+    async fn export_day(
+        &mut self,
+        row: &PartitionRow,
+        exported: &mut Exported,
+        run: &mut Run,
+        progress: &mut Progress,
+    ) -> Result<()> {
         let (class, day) = (row.class, row.day);
         let request = Request {
             class,
@@ -285,7 +293,15 @@ impl Slices<'_> {
             });
             self.write_manifest(run, progress, &[entry]).await?;
         }
-        self.vault.mark_day(self.account, class, day, rows_of(row)).await?;
+        self.vault
+            .mark_day(
+                self.account,
+                &self.schedule.target,
+                exported,
+                (class, day),
+                rows_of(row),
+            )
+            .await?;
         run.days += 1;
         run.records += written.records;
         run.bytes += written.bytes;

@@ -71,7 +71,7 @@ pub async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: 
 }
 
 /// The most that is read of a body that nobody wants, and how long that may take.
-const MAX_UNWANTED_BYTES: usize = 4 * 1024 * 1024;
+const MAX_UNWANTED_BYTES: usize = 64 * 1024 * 1024;
 const UNWANTED: Duration = Duration::from_secs(5);
 
 /// Reads a refused request's body to its end: a peer that is still sending when the connection closes never sees the answer.

@@ -187,9 +187,10 @@ fn query_form(id: &str, parameter: &Parameter) -> Option<Value> {
             one_of(&["queued", "sending", "submitted", "sent", "failed", "failed-dnd"])
         }
         "status" if id == "list_calls" => one_of(CALL_STATUSES),
-        "class" if matches!(id, "get_export_manifest" | "bulk") => one_of(&["call", "message"]),
+        "class" if id == "get_export_manifest" => one_of(&["call", "message", "campaign_report"]),
+        "class" if id == "bulk" => one_of(&["call", "message"]),
         "format" if id == "get_export_manifest" => one_of(&["csv", "ndjson", "json", "parquet"]),
-        "format" if id == "export_recordings" => one_of(&["original"]),
+        "format" if id == "export_recordings" => one_of(&["original", "wav", "mp3"]),
         "consent" => one_of(&["announced", "accepted", "contract", "attested"]),
         "consent_version" | "consent_by" | "file_name" => {
             json!({ "type": "string", "maxLength": 200, "pattern": "^[ -~]*$" })
@@ -254,10 +255,15 @@ fn text(least: u32, most: u32) -> Value {
     json!({ "type": "string", "minLength": least, "maxLength": most })
 }
 
-/// An address that is told something.
+/// An address that is told something: a name or an address of numbers, and any port.
 fn target() -> Value {
-    let pattern = "^https?://[a-z][a-z0-9]*(\\.[a-z][a-z0-9]*)*(:[0-9]{1,4})?(/[!-~]*)?$";
-    json!({ "type": "string", "maxLength": 2000, "pattern": pattern })
+    let label = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,20}[A-Za-z0-9_])?";
+    let last = "[A-Za-z]([A-Za-z0-9-]{0,20}[A-Za-z0-9])?";
+    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    let v6 = "\\[([0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}|([0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){0,3})?::([0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){0,2})?)\\]";
+    let host = format!("(({label}\\.)*{last}|{byte}(\\.{byte}){{3}}|{v6})");
+    let port = "(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4}))?";
+    json!({ "type": "string", "maxLength": 2000, "pattern": format!("^https?://{host}{port}([/?#][!-~]*)?$") })
 }
 
 /// As [`target`]; an empty one is none.

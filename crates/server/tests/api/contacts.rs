@@ -80,14 +80,6 @@ async fn a_contact_lives_is_changed_and_goes_with_a_certificate() {
     let certificate = answer["response"]["data"]["certificate"]
         .as_str()
         .expect("a certificate");
-    world
-        .site
-        .open_vault("in")
-        .await
-        .expect("a vault")
-        .publish()
-        .await
-        .expect("published");
     let (status, text) = world.get(certificate).await;
     assert!(
         status == StatusCode::OK && text.to_string().contains("contact"),

@@ -160,6 +160,29 @@ async fn what_lapses_soon_lies_in_the_accounts_folder_and_is_warned_of_no_more()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_target_gets_everything_that_is_due_once() {
+    let world = world().await;
+    let call = world.call(10).await;
+    world.record(&call, 1).await;
+    let line = &world.serving.doors[0].door.line;
+    let mut at = TimeUs::parse(NOW).expect("a time");
+    for (folder, each) in [("one", 1), ("two", 1), ("one", 0), ("two", 0)] {
+        // Schedules that are set within a second are two, and begin two runs.
+        at = TimeUs(at.0 + 1);
+        world.clock.advance_to(at);
+        let (status, said) = world.put_schedule(json!({"folder": folder, "days_before": 366})).await;
+        assert_eq!(status, StatusCode::OK, "{said}");
+        good(&line.work().await);
+        let run = world.runs().await.remove(0);
+        assert_eq!((run.days, run.recordings), (each, each), "{folder}");
+        let place = world.export_folder().join("acme").join(folder);
+        let files = callvault_app::store::files::Files::open_plain(&place).await;
+        assert_eq!(check_manifests(&files.expect("a folder"), "").await, 2, "{folder}");
+    }
+    world.serving.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_real_bucket_is_written_and_read_back_and_its_keys_stay_inside() {
     if goes_without("s3") {
         return;

@@ -20,8 +20,8 @@ use crate::{
 
 /// How often calls that go on are asked about.
 const POLL_S: i64 = 2;
-/// How long a job waits for the campaign that it was made for.
-const UNBORN: (i64, i64) = (5, 5);
+/// How a job waits for the campaign that it was made for: this many seconds, this many times.
+const UNBORN: (i64, i64) = (5, 720);
 
 /// What a round decides by.
 struct Round {

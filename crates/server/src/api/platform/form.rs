@@ -117,16 +117,9 @@ impl Fields {
     /// # Errors
     /// 400.
     pub fn url(&self, name: &'static str) -> Result<Option<String>, Fault> {
-        let read = |text: &str| {
-            let url = url::Url::parse(text).ok();
-            let good = url.filter(|url| is_target(url) && text.len() <= MAX_URL_BYTES);
-            match good {
-                Some(url) => Ok(url.to_string()),
-                None => Err(Fault::bad(
-                    name,
-                    "Expected an http or https address without a user name.",
-                )),
-            }
+        let read = |text: &str| match read_target(text) {
+            Some(url) => Ok(url.to_string()),
+            None => Err(Fault::bad(name, TARGET)),
         };
         self.find(name).map(read).transpose()
     }
@@ -134,12 +127,18 @@ impl Fields {
 
 /// The longest address that is told something.
 pub const MAX_URL_BYTES: usize = 2_000;
+/// What an address that is told something is.
+pub const TARGET: &str =
+    "Expected an http or https address of up to 2,000 printable ASCII characters, without a user name.";
 
-/// Whether an address can be told something. Credentials in it would be shown to whoever sees the address.
+/// An address that can be told something. Credentials in it would be shown to whoever sees the address; what a parser of
+/// addresses drops in silence, such as line breaks, is not taken.
 #[must_use]
-pub fn is_target(url: &url::Url) -> bool {
-    let bare = url.username().is_empty() && url.password().is_none();
-    matches!(url.scheme(), "http" | "https") && url.has_host() && bare
+pub fn read_target(text: &str) -> Option<url::Url> {
+    let is_plain = text.len() <= MAX_URL_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let url = url::Url::parse(text).ok().filter(|_| is_plain)?;
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare).then_some(url)
 }
 
 /// A telephone number, a sender id, or a SIP user.

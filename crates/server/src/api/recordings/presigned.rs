@@ -59,6 +59,7 @@ pub fn show_link(door: &Door, account: &Account, link: &Link) -> String {
         (status = 403, description = "The link is over, or was never made", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The recording is gone", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The range lies outside", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter that links do not have: a link gives the audio as it came in", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn presigned(
@@ -82,10 +83,10 @@ pub async fn presigned(
             .ok_or_else(refuse)?,
     };
     let signature = params.take("signature").ok_or_else(refuse)?;
-    params.finish().map_err(|_| refuse())?;
     if !door.vault.is_link_good(&account, &link, &signature).await? {
         return Err(refuse());
     }
+    params.finish()?;
     // What only the compliance role may hear has no links.
     let done = answer_audio(&door, &account, recording, Reader::Account, &headers).await;
     let response = done.unwrap_or_else(IntoResponse::into_response);

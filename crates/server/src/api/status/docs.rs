@@ -57,6 +57,8 @@ struct Parameter {
 struct Body {
     kind: String,
     schema: String,
+    form: String,
+    description: String,
 }
 
 struct Reply {
@@ -68,6 +70,12 @@ struct Reply {
 struct Schema {
     name: String,
     description: String,
+    ways: Vec<Way>,
+}
+
+/// One of the forms that a schema's values have; most schemas have one, without a title.
+struct Way {
+    title: String,
     members: Vec<Member>,
 }
 
@@ -108,11 +116,19 @@ fn form_of(schema: &Value) -> String {
         ("format", ""),
         ("minimum", "at least "),
         ("maximum", "at most "),
+        ("minLength", "from "),
         ("maxLength", "up to "),
+        ("minItems", "from "),
+        ("maxItems", "up to "),
+        ("default", "default "),
     ] {
+        let unit = match name {
+            "minLength" | "maxLength" => " characters",
+            _ => "",
+        };
         match &schema[name] {
             Value::String(text) => words.push(format!("{said}{text}")),
-            Value::Number(number) => words.push(format!("{said}{number}")),
+            Value::Number(number) => words.push(format!("{said}{number}{unit}")),
             _ => {}
         }
     }
@@ -120,7 +136,18 @@ fn form_of(schema: &Value) -> String {
     if !values.is_empty() {
         words.push(values);
     }
+    if schema["items"].is_object() {
+        words.push(format!("of {}", form_of(&schema["items"])));
+    }
+    let ways: Vec<_> = ways_of(schema).map(form_of).filter(|form| !form.is_empty()).collect();
+    if !ways.is_empty() {
+        words.push(ways.join(", or "));
+    }
     words.join(", ")
+}
+
+fn ways_of(schema: &Value) -> impl Iterator<Item = &Value> {
+    items(&schema["oneOf"]).chain(items(&schema["anyOf"]))
 }
 
 fn items_text(values: &[Value]) -> String {
@@ -158,6 +185,8 @@ fn read_operation(method: &str, path: &str, operation: &Value) -> Operation {
             .map(|(kind, content)| Body {
                 kind: kind.clone(),
                 schema: referred(&content["schema"]),
+                form: form_of(&content["schema"]),
+                description: text(&operation["requestBody"], "description"),
             })
             .collect(),
         answers: members(&operation["responses"])
@@ -195,16 +224,48 @@ fn read_schemas(described: &Value) -> Vec<Schema> {
         .map(|(name, schema)| Schema {
             name: name.clone(),
             description: text(schema, "description"),
-            members: members(&schema["properties"])
-                .map(|(member, form)| Member {
-                    name: member.clone(),
-                    form: form_of(form),
-                    required: items(&schema["required"]).any(|name| name == member),
-                    description: text(form, "description"),
-                })
-                .collect(),
+            ways: read_ways(schema),
         })
         .collect()
+}
+
+fn read_ways(schema: &Value) -> Vec<Way> {
+    let mut ways: Vec<_> = ways_of(schema)
+        .map(|way| Way {
+            title: match text(way, "description") {
+                said if said.is_empty() => items_text(way["required"].as_array().map_or(&[], Vec::as_slice)),
+                said => said,
+            },
+            members: read_members(way, ""),
+        })
+        .collect();
+    if ways.is_empty() {
+        ways.push(Way {
+            title: String::new(),
+            members: read_members(schema, ""),
+        });
+    }
+    ways
+}
+
+/// A schema's members, those of objects inside it with the path that leads there.
+fn read_members(schema: &Value, path: &str) -> Vec<Member> {
+    let mut read = Vec::new();
+    if schema["items"].is_object() {
+        read.extend(read_members(&schema["items"], &format!("{path}[]")));
+    }
+    for (name, form) in members(&schema["properties"]) {
+        let dot = if path.is_empty() { "" } else { "." };
+        let name_here = format!("{path}{dot}{name}");
+        read.push(Member {
+            name: name_here.clone(),
+            form: form_of(form),
+            required: items(&schema["required"]).any(|needed| needed == name),
+            description: text(form, "description"),
+        });
+        read.extend(read_members(form, &name_here));
+    }
+    read
 }
 
 /// The page; it is the same for everybody.
@@ -269,6 +330,14 @@ mod tests {
         assert!(operations > 40, "{operations}");
         for (name, _) in members(&described["components"]["schemas"]) {
             assert!(page.contains(&format!("id=\"schema-{name}\"")), "{name}");
+        }
+        for said in [
+            "<dt><code>sids</code> <small>array, from 1, of string, needed</small></dt>",
+            "<dt><code>sms[].Body</code>",
+            "<dt><code>[].direction</code>",
+            "recording | call | message",
+        ] {
+            assert!(page.contains(said), "{said}");
         }
         for forbidden in ["<script", "javascript:", " onclick", " style=", "http://"] {
             assert!(!page.contains(forbidden), "{forbidden}");

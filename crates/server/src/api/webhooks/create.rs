@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     api::{
         params::{JsonBody, read_json},
-        platform::form::{MAX_URL_BYTES, is_target},
+        platform::form::{TARGET, read_target},
     },
     door::{Caller, Door},
     problem::{Answer, Problem},
@@ -40,7 +40,8 @@ pub struct MadeEndpoint {
 ///
 /// Deliveries are signed as Standard Webhooks 1.0 says (`webhook-id`, `webhook-timestamp`, `webhook-signature`). One that is
 /// not answered with 2xx within 15 seconds is tried again after 5 seconds, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours;
-/// then, or at once on 410, the endpoint is disabled. Private, local and reserved addresses are refused.
+/// then, or at once on 410, the endpoint is disabled. Private, local and reserved addresses are not
+/// posted to: the delivery log says so.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/webhooks", tag = "webhooks", operation_id = "create_webhook",
     params(("account" = String, Path, description = "Account SID")),
@@ -58,10 +59,7 @@ pub async fn create(
     body: JsonBody<NewEndpoint>,
 ) -> Answer<(StatusCode, Json<MadeEndpoint>)> {
     let new = read_json(body)?;
-    let url = url::Url::parse(&new.url).ok();
-    let url = url.filter(|url| is_target(url) && new.url.len() <= MAX_URL_BYTES);
-    let expected = "Expected an http or https address without a user name.";
-    let url = url.ok_or_else(|| Problem::invalid("url", expected))?;
+    let url = read_target(&new.url).ok_or_else(|| Problem::invalid("url", TARGET))?;
     let account = door.vault.get_account(&caller.account).await?;
     let made = door.line.create_endpoint(&account, url.to_string(), new.events).await?;
     Ok((

@@ -11,11 +11,10 @@ use callvault_app::{
     line::Definition,
 };
 use serde_json::{Map, Value};
-use url::Url;
 
 use crate::api::platform::{
     envelope::Failure,
-    form::{MAX_URL_BYTES, is_target},
+    form::{MAX_URL_BYTES, TARGET, read_target},
 };
 
 type Read<T> = Result<T, Failure>;
@@ -112,11 +111,8 @@ impl Fields<'_> {
         let Some(text) = self.text(name, MAX_URL_BYTES)? else {
             return Ok(None);
         };
-        let url = Url::parse(&text)
-            .ok()
-            .filter(|url| is_target(url) && text.len() <= MAX_URL_BYTES);
-        let expected = || Failure::bad(name, "Expected an http or https address without a user name.");
-        url.map(|url| Some(url.to_string())).ok_or_else(expected)
+        let url = read_target(&text).ok_or_else(|| Failure::bad(name, TARGET))?;
+        Ok(Some(url.to_string()))
     }
 
     fn time(&self, name: &'static str) -> Read<Option<TimeUs>> {
