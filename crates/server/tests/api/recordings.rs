@@ -158,13 +158,20 @@ async fn a_signed_link_opens_one_recording_for_a_while() {
         link.replacen("/presigned/acme/", "/presigned/nobody/", 1),
         link.replacen("by=", "by=0", 1),
         link.replacen("signature=", "signature=00", 1),
-        format!("{link}&x=1"),
     ] {
         assert_eq!(
             world.fetch(&forged, false, None).await.0,
             StatusCode::FORBIDDEN,
             "{forged}"
         );
+    }
+    // A parameter that links do not have is named, to who has a good one alone.
+    let unknown = [
+        (format!("{link}&format=mp3"), StatusCode::UNPROCESSABLE_ENTITY),
+        (format!("{link}0&format=mp3"), StatusCode::FORBIDDEN),
+    ];
+    for (asked, answer) in unknown {
+        assert_eq!(world.fetch(&asked, false, None).await.0, answer, "{asked}");
     }
     // Every use is an access of the account, by the token that gave it out; the signature is in no log.
     let (_, log) = world
