@@ -8,6 +8,7 @@ mod archive;
 mod csv_text;
 mod desk;
 mod encode;
+mod job;
 mod json_text;
 mod moment;
 mod plan;
@@ -20,6 +21,8 @@ mod walk;
 
 pub use archive::{Archive, ArchiveRequest, MAX_RECORDINGS};
 pub(crate) use csv_text::{header_line, report_csv, text as push_text, unprotect};
+pub(crate) use job::JobRequest;
+pub use job::{ExportJob, ExportOrder, JobContent, JobDelivery, JobPhase, JobResult, JobState, MAX_OPEN_JOBS};
 pub use signed::MAX_SIGNED_AUDIO_BYTES;
 pub use snapshot::Snapshot;
 pub use vcon::{Vcon, VconAudio};
@@ -30,6 +33,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use callvault_core::{Class, Record, TimeUs, hold::Reader};
 use callvault_seal::digest::Hasher;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Result, VaultError},
@@ -41,7 +45,8 @@ use plan::PlannedDay;
 use walk::{Visit, Walk};
 
 /// What an export of records is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// RFC 4180, with a header line; fields that a spreadsheet would take for a formula begin with an apostrophe.
     Csv,

@@ -4,6 +4,7 @@
 //! account's key. A run is a job; what it did is committed slice by slice, so that a crash repeats one slice at most.
 
 mod marks;
+mod object;
 mod place;
 mod run;
 
@@ -21,9 +22,11 @@ use crate::{
 };
 
 pub use marks::Exported;
+pub use object::Writing;
+pub(crate) use object::{read_back, write_object};
 pub use place::{Destinations, NoDestinations, PlaceError};
 pub(crate) use run::Slices;
-pub use run::{Progress, Stop, Writing};
+pub use run::{Progress, Stop};
 
 /// The most days before their end that records are exported.
 pub const MAX_DAYS_BEFORE: u32 = 366;
@@ -67,7 +70,6 @@ pub struct Schedule {
     /// Recordings, calls, messages, or some of them.
     pub classes: BTreeSet<Class>,
     /// What calls and messages are written in.
-    #[serde(with = "format_name")]
     pub records_format: Format,
     /// What recordings are delivered in; as they came in if absent.
     pub audio_format: Option<AudioFormat>,
@@ -75,21 +77,6 @@ pub struct Schedule {
     pub days_before: u32,
     /// When it was set.
     pub set_at: TimeUs,
-}
-
-mod format_name {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    use crate::export::Format;
-
-    pub(super) fn serialize<S: Serializer>(format: &Format, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(format.as_str())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Format, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map_err(D::Error::custom)
-    }
 }
 
 /// Where a run stands.
@@ -233,12 +220,14 @@ impl Vault {
         Ok(())
     }
 
-    async fn find_note<T: DeserializeOwned>(&self, account: &Account, name: &str) -> Result<Option<T>> {
+    /// A sealed value of an account's.
+    pub(crate) async fn find_note<T: DeserializeOwned>(&self, account: &Account, name: &str) -> Result<Option<T>> {
         let value = self.catalog.find_value(name).await?;
         value.map(|value| open(account, name, &value)).transpose()
     }
 
-    async fn put_note(&self, account: &Account, name: &str, value: &impl Serialize) -> Result<()> {
+    /// Seals a value of an account's and keeps it.
+    pub(crate) async fn put_note(&self, account: &Account, name: &str, value: &impl Serialize) -> Result<()> {
         let sealed = seal(account, name, value)?;
         Ok(self.catalog.put_value(name, &sealed).await?)
     }

@@ -337,6 +337,17 @@ pub enum AudioFormat {
     Mp3,
 }
 
+impl AudioFormat {
+    /// The container's name, also the ending of its files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Mp3 => "mp3",
+        }
+    }
+}
+
 /// What is known of a recording beside its audio. Sealed in the catalog.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordingMeta {

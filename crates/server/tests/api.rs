@@ -10,6 +10,8 @@ mod contacts;
 mod conversion;
 #[path = "api/credentials.rs"]
 mod credentials;
+#[path = "api/export_jobs.rs"]
+mod export_jobs;
 #[path = "api/exports.rs"]
 mod exports;
 #[path = "api/hooks.rs"]
@@ -30,6 +32,8 @@ mod refusals;
 mod requests;
 #[path = "api/schedule.rs"]
 mod schedule;
+#[path = "api/spoiled.rs"]
+mod spoiled;
 #[path = "api/tenants.rs"]
 mod tenants;
 #[path = "api/vcon.rs"]

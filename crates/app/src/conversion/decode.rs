@@ -81,10 +81,7 @@ fn open(source: Source, format: AudioFormat) -> Result<Open> {
         MediaSourceStreamOptions::default(),
     );
     let mut hint = Hint::new();
-    hint.with_extension(match format {
-        AudioFormat::Wav => "wav",
-        AudioFormat::Mp3 => "mp3",
-    });
+    hint.with_extension(format.as_str());
     let reader = symphonia::default::get_probe()
         .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|_| not_audio("its header is not one that is understood"))?;

@@ -365,11 +365,7 @@ fn seconds(at: TimeUs) -> u64 {
 
 /// A member's name: it holds no personal data, as the name of the file that came in may.
 fn name_of(view: &RecordingView, format: AudioFormat) -> String {
-    let kind = match format {
-        AudioFormat::Wav => "wav",
-        AudioFormat::Mp3 => "mp3",
-    };
-    format!("recordings/{}.{kind}", view.sid)
+    format!("recordings/{}.{}", view.sid, format.as_str())
 }
 
 /// Passes on what the sink has not got yet.

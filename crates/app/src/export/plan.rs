@@ -210,7 +210,8 @@ pub(super) fn span(request: &Request, at: TimeUs) -> (TimeUs, TimeUs) {
     )
 }
 
-fn check(request: &Request) -> Result<()> {
+/// What a request may ask for.
+pub(super) fn check(request: &Request) -> Result<()> {
     match (request.class, request.format) {
         (Class::Call | Class::Message, _) | (Class::CampaignReport, Format::Csv) => {}
         (Class::CampaignReport, _) => {

@@ -170,11 +170,7 @@ impl Line {
     ) -> Result<Stop> {
         let place = self.destinations.open(&account.sid, &schedule.target).await?;
         let began = self.vault.now();
-        let mut lease = Lease {
-            vault: &self.vault,
-            job,
-            renewed_at: began,
-        };
+        let mut lease = Lease::new(&self.vault, job);
         let mut slices = Slices {
             vault: &self.vault,
             account,
@@ -217,7 +213,7 @@ impl Line {
         Err(error)
     }
 
-    async fn note_failure(&self, account: &Account, now: TimeUs, detail: &serde_json::Value) -> Result<()> {
+    pub(super) async fn note_failure(&self, account: &Account, now: TimeUs, detail: &serde_json::Value) -> Result<()> {
         let entry = Entry {
             sid: Account::fresh_sid(now)?,
             at: now,
@@ -276,10 +272,18 @@ impl Run {
 }
 
 /// Prolongs a job's lease while it is worked on.
-struct Lease<'a> {
+pub(super) struct Lease<'a> {
     vault: &'a Vault,
     job: &'a mut JobRow,
     renewed_at: TimeUs,
+}
+
+impl<'a> Lease<'a> {
+    /// The lease of a job that was taken just now.
+    pub(super) fn new(vault: &'a Vault, job: &'a mut JobRow) -> Self {
+        let renewed_at = vault.now();
+        Self { vault, job, renewed_at }
+    }
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@ mod campaign;
 mod carrier;
 mod courier;
 mod delivery;
+mod export_jobs;
 mod exports;
 mod orders;
 mod request;
@@ -64,7 +65,9 @@ const MESSAGE: &str = "message";
 const REQUEST: &str = "request";
 /// A run of exports on schedule.
 const EXPORT: &str = "export";
-/// Runs of exports at the same time.
+/// An export that was asked for as a job.
+const EXPORT_JOB: &str = "export-job";
+/// Runs of exports at the same time, and export jobs.
 const EXPORTS_AT_ONCE: usize = 2;
 const CAMPAIGN: &str = "campaign";
 /// Campaigns that are driven at the same time.
@@ -266,11 +269,13 @@ impl Line {
         loop {
             // Jobs go on while the next one is looked for: one of them may hold what the catalog waits for.
             let mut lease = pin!(self.lease(free_kinds(&busy)));
+            let mut has_room = false;
             let leased = loop {
                 tokio::select! {
                     leased = &mut lease => break leased,
                     Some((kind, done)) = running.next(), if !running.is_empty() => {
                         report.failures.extend(settle(&mut busy, kind, done));
+                        has_room = true;
                     }
                 }
             };
@@ -281,6 +286,8 @@ impl Line {
                     running.push(async move { (kind, self.run(job).await) });
                     continue;
                 }
+                // What ended meanwhile may have made room for what was not asked for.
+                Ok(None) if has_room => continue,
                 Ok(None) => {}
                 Err(error) => report.failures.push(format!("jobs: {error}")),
             }
@@ -330,6 +337,7 @@ impl Line {
             MESSAGE => self.run_message(&account, job).await,
             REQUEST => self.run_request(&account, job).await,
             EXPORT => self.run_export(&account, job).await,
+            EXPORT_JOB => self.run_export_job(&account, job).await,
             CAMPAIGN => self.run_campaign(&account, job).await,
             _ => {
                 let delivery: Delivery = open(&account, &job.id, &job.body)?;
@@ -414,7 +422,11 @@ fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
     [CALL, MESSAGE, REQUEST]
         .into_iter()
         .filter(|kind| free(kind, ORDERS_AT_ONCE))
-        .chain([EXPORT].into_iter().filter(|kind| free(kind, EXPORTS_AT_ONCE)))
+        .chain(
+            [EXPORT, EXPORT_JOB]
+                .into_iter()
+                .filter(|kind| free(kind, EXPORTS_AT_ONCE)),
+        )
         .chain([CAMPAIGN].into_iter().filter(|kind| free(kind, CAMPAIGNS_AT_ONCE)))
         .chain(LANE_KINDS.into_iter().filter(|kind| free(kind, LANE_WIDTH)))
         .collect()

@@ -22,11 +22,12 @@ use crate::{
 /// Endpoints an account may have.
 pub const MAX_ENDPOINTS: usize = 20;
 /// What endpoints may ask to be told.
-pub const EVENTS: [&str; 7] = [
+pub const EVENTS: [&str; 8] = [
     "campaign.ended",
     "call.ended",
     "message.ended",
     "recordings.lapsing",
+    "export.done",
     "export.failed",
     "request.opened",
     "request.ended",

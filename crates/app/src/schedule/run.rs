@@ -5,19 +5,20 @@ use bytes::Bytes;
 use callvault_core::{
     Class, Day, Sid, TimeUs,
     hold::{Reader, access, may_read},
-    record::AudioFormat,
     time::DAY_US,
 };
-use callvault_seal::digest::Hasher;
 use callvault_store::{
     Objects, Upload,
     rows::{PartitionRow, RecordingQuery, RecordingRow},
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Exported, Run, Schedule};
+use super::{
+    Exported, Run, Schedule,
+    object::{Writing, read_back, write_object},
+};
 use crate::{
     conversion::{Pieces, decide_conversion},
     deletion::facts_of,
@@ -33,8 +34,6 @@ const SLICE_RECORDINGS: usize = 200;
 const SLICE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Rows asked for at once.
 const PAGE: u32 = 500;
-/// Bytes read back at once.
-const READ_BYTES: u64 = 4 * 1024 * 1024;
 /// Manifests of a run are numbered with this many digits.
 const DIGITS: usize = 5;
 
@@ -56,16 +55,6 @@ pub enum Stop {
     Slice,
     /// Nothing that lapses soon is left.
     End,
-}
-
-/// Hears of every piece that is written or read back: long work has to say that it lives.
-#[async_trait]
-pub trait Writing: Send + Sync {
-    /// A piece is done.
-    ///
-    /// # Errors
-    /// When somebody else does the work by now.
-    async fn piece(&mut self) -> Result<()>;
 }
 
 /// A run with what it works on.
@@ -211,12 +200,8 @@ impl Slices<'_> {
                 audio.await?.boxed()
             }
         };
-        let kind = match format {
-            AudioFormat::Wav => "wav",
-            AudioFormat::Mp3 => "mp3",
-        };
-        let name = format!("recordings/{}/{}.{kind}", view.at.day(), view.sid);
-        let (bytes, sha256) = self.write_object(&name, audio).await?;
+        let name = format!("recordings/{}/{}.{}", view.at.day(), view.sid, format.as_str());
+        let (bytes, sha256) = write_object(self.place, self.writing, &name, audio).await?;
         let entry = json!({
             "file": name, "sid": view.sid, "call_sid": view.call_sid, "at": view.at.to_string(), "bytes": bytes,
             "sha256": sha256, "format": format, "channels": view.meta.channels,
@@ -286,7 +271,7 @@ impl Slices<'_> {
         } else {
             sink.upload.finish().await?;
             let sha256 = written.sha256.unwrap_or_default();
-            self.read_back(&name, written.bytes, &sha256).await?;
+            read_back(self.place, self.writing, &name, written.bytes, &sha256).await?;
             let entry = json!({
                 "file": name, "class": class.as_str(), "day": day.to_string(), "records": written.records,
                 "bytes": written.bytes, "sha256": sha256,
@@ -314,58 +299,10 @@ impl Slices<'_> {
             "account": self.account.sid, "run": run.id, "written_at": self.vault.now().to_string(), "objects": entries,
         });
         let text = Bytes::from(format!("{manifest:#}\n"));
-        self.write_object(&name, futures::stream::iter([Ok(text)]).boxed())
-            .await?;
+        let pieces = futures::stream::iter([Ok(text)]).boxed();
+        write_object(self.place, self.writing, &name, pieces).await?;
         progress.slices += 1;
         Ok(())
-    }
-
-    /// Writes an object and reads it back. Returns its length and SHA-256.
-    async fn write_object(&mut self, name: &str, mut pieces: Pieces) -> Result<(u64, String)> {
-        let mut upload = self.place.begin(name).await?;
-        let (mut bytes, mut sha256) = (0, Hasher::sha256());
-        let written = async {
-            while let Some(piece) = pieces.try_next().await? {
-                bytes += piece.len() as u64;
-                sha256.update(&piece);
-                upload.write(piece).await?;
-                self.writing.piece().await?;
-            }
-            Ok::<_, VaultError>(())
-        };
-        if let Err(error) = written.await {
-            let _ = upload.abort().await;
-            return Err(error);
-        }
-        upload.finish().await?;
-        let sha256 = hex::encode(sha256.finish());
-        self.read_back(name, bytes, &sha256).await?;
-        Ok((bytes, sha256))
-    }
-
-    async fn read_back(&mut self, name: &str, bytes: u64, sha256: &str) -> Result<()> {
-        let differs = || VaultError::Damaged {
-            what: "exported object",
-            reason: "what was read back is not what was written".to_owned(),
-        };
-        if self.place.find_size(name).await? != Some(bytes) {
-            return Err(differs());
-        }
-        let (mut found, mut at) = (Hasher::sha256(), 0);
-        while at < bytes {
-            let end = bytes.min(at + READ_BYTES);
-            let piece = self.place.get_range(name, at..end).await?;
-            if piece.len() as u64 != end - at {
-                return Err(differs());
-            }
-            found.update(&piece);
-            at = end;
-            self.writing.piece().await?;
-        }
-        match hex::encode(found.finish()) == sha256 {
-            true => Ok(()),
-            false => Err(differs()),
-        }
     }
 }
 

@@ -67,6 +67,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         requests::answer::approve, requests::answer::decline, requests::answer::withdraw,
         exports::contacts::contacts, exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
         exports::schedule::get::get, exports::schedule::put::put, exports::schedule::delete::delete,
+        exports::jobs::create::create, exports::jobs::list::list, exports::jobs::get::get, exports::jobs::delete::delete,
         retention::get::get, retention::put::put, retention::preview::preview,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
@@ -264,6 +265,14 @@ pub fn router(door: Arc<Door>) -> Router {
             get(exports::schedule::get::get)
                 .put(exports::schedule::put::put)
                 .delete(exports::schedule::delete::delete),
+        )
+        .route(
+            "/exports/jobs",
+            get(exports::jobs::list::list).post(exports::jobs::create::create),
+        )
+        .route(
+            "/exports/jobs/{id}",
+            get(exports::jobs::get::get).delete(exports::jobs::delete::delete),
         )
         .route("/tokens", get(tokens::list::list).post(tokens::create::create))
         .route("/tokens/{key}", delete(tokens::revoke::revoke))

@@ -100,6 +100,19 @@ fn properties() -> Vec<(&'static str, &'static str, Value)> {
             json!({ "type": "string", "maxLength": 255, "pattern": "^[!-~][ -~]*$" }),
         ),
         ("NewSchedule", "classes", classes),
+        (
+            "NewExportJob",
+            "class",
+            one_of(&["call", "message", "campaign_report", "recording"]),
+        ),
+        (
+            "NewExportJob",
+            "format",
+            or_null(one_of(&["csv", "ndjson", "json", "parquet", "original", "wav", "mp3"])),
+        ),
+        ("NewExportJob", "delivery", or_null(one_of(&["download", "target"]))),
+        ("NewExportJob", "from", given_moment()),
+        ("NewExportJob", "to", given_moment()),
     ]
 }
 
@@ -150,7 +163,6 @@ fn path_form(path: &str, name: &str) -> Option<Value> {
 
 /// The form of a query's parameter: what [`super::params::Params`] reads under this name.
 fn query_form(id: &str, parameter: &Parameter) -> Option<Value> {
-    let one_of = |values: &[&str]| json!({ "type": "string", "enum": values });
     let is_platform = parameter.name.starts_with(|first: char| first.is_ascii_uppercase());
     if is_platform {
         return platform_form(&parameter.name);
@@ -232,6 +244,19 @@ fn party() -> Value {
 
 fn moment() -> Value {
     json!({ "type": "string", "format": "date-time" })
+}
+
+fn one_of(values: &[&str]) -> Value {
+    json!({ "type": "string", "enum": values })
+}
+
+/// A moment or a day in a body.
+fn given_moment() -> Value {
+    or_null(json!({ "anyOf": [moment(), { "type": "string", "format": "date" }] }))
+}
+
+fn or_null(form: Value) -> Value {
+    json!({ "anyOf": [form, { "type": "null" }] })
 }
 
 /// A moment or a day in a query; an empty one is none.

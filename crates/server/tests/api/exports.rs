@@ -43,7 +43,7 @@ impl World {
     }
 
     /// Stores calls, one a minute, the last one a minute ago.
-    async fn calls(&self, count: i64) {
+    pub(crate) async fn calls(&self, count: i64) {
         let now = TimeUs::parse(NOW).expect("a time");
         let records: Vec<Value> = (1..=count).map(|n| call(now.plus_seconds(-60 * n), n)).collect();
         let (status, answer) = self.post("/v1/accounts/acme/records", json!(records)).await;

@@ -1,16 +1,14 @@
 //! Exports on schedule: to a folder and to a real bucket, verified, noted, and loud when they fail.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use callvault_app::{
-    core::{AccountSid, Class, TimeUs},
+    core::{Class, TimeUs},
     doctor::Severity,
     line::{Line, Loopback},
-    schedule::{Destinations, PlaceError, Run, Target},
+    schedule::{Destinations, Run, Target},
     seal::digest::sha256,
-    store::{Objects, StoreError, Upload, objects::ObjectInfo, s3::S3},
+    store::{Objects, s3::S3},
 };
 use callvault_server::{courier::HttpCourier, demo::generate::tones, destinations::Places};
 use callvault_testkit::services::{
@@ -21,13 +19,17 @@ use callvault_testkit::services::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{NOW, World, hooks, sid, world};
+use crate::{
+    NOW, World, hooks, sid,
+    spoiled::{Spoil, Spoiled},
+    world,
+};
 
 const PLACE: &str = "/v1/accounts/acme/exports/schedule";
 
 impl World {
     /// A line that reaches receivers and buckets of this machine.
-    async fn private_line(&self, destinations: Option<Arc<dyn Destinations>>) -> Line {
+    pub(crate) async fn private_line(&self, destinations: Option<Arc<dyn Destinations>>) -> Line {
         let vault = self.site.open_vault("in").await.expect("a vault");
         let courier = Arc::new(HttpCourier::new(true).expect("a courier"));
         let folder = Some(self.export_folder());
@@ -36,7 +38,7 @@ impl World {
         Line::new(vault, Arc::new(Loopback::default()), courier).with_destinations(destinations)
     }
 
-    async fn put_schedule(&self, body: Value) -> (StatusCode, Value) {
+    pub(crate) async fn put_schedule(&self, body: Value) -> (StatusCode, Value) {
         self.send(Method::PUT, PLACE, Some(&self.acme_officer), Some(body))
             .await
     }
@@ -69,7 +71,7 @@ impl World {
     }
 }
 
-fn good(line: &callvault_app::line::LineReport) {
+pub(crate) fn good(line: &callvault_app::line::LineReport) {
     assert_eq!(line.failures, Vec::<String>::new());
 }
 
@@ -347,85 +349,6 @@ async fn a_bucket_that_vanishes_alarms_and_is_tried_again() {
     world.serving.close().await;
 }
 
-/// A target that loses a bit of every recording once it is written.
-struct Rotten(Arc<dyn Objects>);
-
-struct RottenUpload {
-    place: Arc<dyn Objects>,
-    name: String,
-    inner: Box<dyn Upload>,
-}
-
-#[async_trait]
-impl Upload for RottenUpload {
-    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        self.inner.write(bytes).await
-    }
-
-    async fn finish(self: Box<Self>) -> Result<(), StoreError> {
-        self.inner.finish().await?;
-        if self.name.starts_with("recordings/") {
-            let mut bytes = self.place.get(&self.name).await?.to_vec();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            self.place.put(&self.name, bytes.into()).await?;
-        }
-        Ok(())
-    }
-
-    async fn abort(self: Box<Self>) -> Result<(), StoreError> {
-        self.inner.abort().await
-    }
-}
-
-#[async_trait]
-impl Objects for Rotten {
-    async fn put(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.0.put(name, bytes).await
-    }
-
-    async fn begin(&self, name: &str) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(RottenUpload {
-            place: Arc::clone(&self.0),
-            name: name.to_owned(),
-            inner: self.0.begin(name).await?,
-        }))
-    }
-
-    async fn get(&self, name: &str) -> Result<Bytes, StoreError> {
-        self.0.get(name).await
-    }
-
-    async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.0.get_range(name, range).await
-    }
-
-    async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        self.0.find_size(name).await
-    }
-
-    async fn delete(&self, name: &str) -> Result<(), StoreError> {
-        self.0.delete(name).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
-        self.0.list(prefix).await
-    }
-
-    fn place(&self) -> String {
-        self.0.place()
-    }
-}
-
-struct RottenPlaces(Places);
-
-#[async_trait]
-impl Destinations for RottenPlaces {
-    async fn open(&self, account: &AccountSid, target: &Target) -> Result<Arc<dyn Objects>, PlaceError> {
-        Ok(Arc::new(Rotten(self.0.open(account, target).await?)))
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_corrupted_object_is_noticed_by_the_read_back() {
     let world = world().await;
@@ -436,7 +359,7 @@ async fn a_corrupted_object_is_noticed_by_the_read_back() {
     // In a real bucket where there is one, else in a folder.
     let config = (!goes_without("s3")).then(|| s3_config(&unique_name()));
     let places = Places::new(true, Some(world.export_folder())).expect("places");
-    let rotten = world.private_line(Some(Arc::new(RottenPlaces(places)))).await;
+    let rotten = world.private_line(Some(Arc::new(Spoiled(places, Spoil::Bits)))).await;
     let vault = world.site.open_vault("in").await.expect("a vault");
     let account = vault.get_account(&sid("acme")).await.expect("an account");
     let mut schedule = match &config {

@@ -70,6 +70,7 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
         "/requests" => Some(json!({"kind": "delete_recording", "recording": "0".repeat(32), "reason": "r"})),
         "/alerts" => Some(json!({"addresses": ["security@example.in"]})),
         "/webhooks" => Some(json!({"url": "https://example.com/hook"})),
+        "/exports/jobs" => Some(json!({"class": "call"})),
         "/exports/schedule" => Some(json!({"folder": "daily"})),
         "/tokens" => Some(json!({"role": "developer"})),
         "/users" => Some(json!({"email": "asha@example.in", "role": "developer"})),

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     api::{
         exports::{
-            Named, begin,
+            Named, begin, path_of,
             records::{find_export, read_request},
         },
         params::Params,
@@ -101,12 +101,8 @@ pub async fn manifest(
     };
     let written = export.write(&door.vault, passage, &mut Nowhere).await?;
     let (snapshot, to) = (export.snapshot(), export.to());
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    if let Some(from) = request.from {
-        query.append_pair("from", &from.to_string());
-    }
-    query.append_pair("to", &to.to_string());
-    query.append_pair("snapshot", &snapshot.to_string());
+    let file = format!("{name}.{}", format.as_str());
+    let path = path_of(&caller.account, &file, None, (request.from, to), &snapshot.to_string());
     Ok(Json(ManifestBody {
         account: caller.account.to_string(),
         class: class.as_str(),
@@ -118,11 +114,6 @@ pub async fn manifest(
         records: written.records,
         bytes: written.bytes,
         sha256: written.sha256.unwrap_or_default(),
-        path: format!(
-            "/v1/accounts/{}/exports/{name}.{}?{}",
-            caller.account,
-            format.as_str(),
-            query.finish()
-        ),
+        path,
     }))
 }

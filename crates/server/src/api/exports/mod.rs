@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod contacts;
+pub mod jobs;
 pub mod manifest;
 pub mod recordings;
 pub mod records;
@@ -11,7 +12,10 @@ pub mod vcon;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use callvault_app::export::Snapshot;
+use callvault_app::{
+    core::{AccountSid, TimeUs},
+    export::Snapshot,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -83,4 +87,24 @@ impl Named {
 pub(crate) fn gone() -> Problem {
     let detail = "Something of this export was deleted or lapsed, or came in, since; begin it anew.";
     Problem::new(StatusCode::PRECONDITION_FAILED, "export-changed", detail)
+}
+
+/// Path and query that give an export's bytes, as long as they are what they were.
+pub(crate) fn path_of(
+    account: &AccountSid,
+    file: &str,
+    format: Option<&str>,
+    (from, to): (Option<TimeUs>, TimeUs),
+    snapshot: &str,
+) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if let Some(from) = from {
+        query.append_pair("from", &from.to_string());
+    }
+    query.append_pair("to", &to.to_string());
+    if let Some(format) = format {
+        query.append_pair("format", format);
+    }
+    query.append_pair("snapshot", snapshot);
+    format!("/v1/accounts/{account}/exports/{file}?{}", query.finish())
 }

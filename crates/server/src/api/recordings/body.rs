@@ -1,9 +1,6 @@
 //! Recordings as JSON.
 
-use callvault_app::{
-    core::record::{AudioFormat, Consent},
-    recording::RecordingView,
-};
+use callvault_app::{core::record::Consent, recording::RecordingView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -85,15 +82,6 @@ impl From<&Consent> for ConsentBody {
     }
 }
 
-/// The container's name.
-#[must_use]
-pub const fn format_name(format: AudioFormat) -> &'static str {
-    match format {
-        AudioFormat::Wav => "wav",
-        AudioFormat::Mp3 => "mp3",
-    }
-}
-
 impl From<&RecordingView> for RecordingBody {
     fn from(view: &RecordingView) -> Self {
         Self {
@@ -107,7 +95,7 @@ impl From<&RecordingView> for RecordingBody {
                 .iter()
                 .map(|number| number.as_str().to_owned())
                 .collect(),
-            format: format_name(view.meta.format),
+            format: view.meta.format.as_str(),
             channels: view.meta.channels,
             sample_rate_hz: view.meta.sample_rate_hz,
             duration_ms: view.meta.duration_ms,

@@ -21,8 +21,8 @@ use crate::{
 pub struct NewEndpoint {
     /// `https://` or `http://`.
     pub url: String,
-    /// Events to be told: `call.ended`, `message.ended`, `campaign.ended`, `recordings.lapsing`, `export.failed`,
-    /// `request.opened`, `request.ended`; all if absent or empty.
+    /// Events to be told: `call.ended`, `message.ended`, `campaign.ended`, `recordings.lapsing`, `export.done`,
+    /// `export.failed`, `request.opened`, `request.ended`; all if absent or empty.
     #[serde(default)]
     pub events: Vec<String>,
 }
