@@ -6,7 +6,8 @@
 
 The calls lie in two accounts: over 30 days, and in one day. `MALLOC_ARENA_MAX=2` in the environment shows how much of the
 memory is glibc's. With a PostgreSQL of `with-services` and `psql`, each round also takes the rows of the first export out of a
-table with the vault's indexes by `COPY TO STDOUT`: to psql over TCP without TLS, while the vault decrypts and uses TLS.
+table with the vault's indexes by `COPY TO STDOUT`: to psql over TCP without TLS, while the vault decrypts and uses TLS. With
+`CALLVAULT_BENCH_PYTHON`, a Python that has chDB from PyPI, chDB writes them as well: to /dev/null, without a network.
 """
 
 import datetime
@@ -61,10 +62,13 @@ def main(binary, folder):
     try:
         time.sleep(3)
         print(f"idle {state(server.pid)[2]} MB")
-        postgres = Postgres.filled(folder, lambda path: download(folder, "month", tokens["month"], "csv", path))
+        path = folder / "export.csv"
+        download(folder, "month", tokens["month"], "csv", path)
+        peers = [peer for peer in [Postgres.filled(path), Chdb.filled(path, folder)] if peer]
+        path.unlink()
         for _ in range(ROUNDS):
-            if postgres:
-                postgres.copy()
+            for peer in peers:
+                peer.copy()
             for account, token in tokens.items():
                 for name in ["csv", "ndjson", "parquet"]:
                     export(server.pid, folder, account, token, name)
@@ -101,16 +105,14 @@ class Postgres:
         self.psql = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", f"{address}/postgres"]
 
     @classmethod
-    def filled(cls, folder, download_to):
+    def filled(cls, path):
         address = os.environ.get("CALLVAULT_TEST_POSTGRES")
         if not address:
             return None
-        self, path = cls(address), folder / "export.csv"
-        download_to(path)
+        self = cls(address)
         fill = f"\\copy calls FROM '{path}' (FORMAT csv, HEADER)"
         for command in ["DROP TABLE IF EXISTS calls", self.TABLE, fill, "VACUUM ANALYZE calls"]:
             subprocess.run([*self.psql, "-c", command], check=True, stdout=subprocess.DEVNULL)
-        path.unlink()
         return self
 
     def copy(self):
@@ -122,6 +124,26 @@ class Postgres:
         stats = [line.rsplit(")", 1)[1].split() for line in said.splitlines() if ")" in line]
         first, last = [(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") for fields in (stats[0], stats[-1])]
         print(f"PostgreSQL COPY TO {took:.2f} s, {ROWS / (last - first) / 1e6:.2f} M rows/s a core")
+
+
+class Chdb:
+    """The same rows in ClickHouse in a process."""
+
+    def __init__(self, python, path, folder):
+        script = pathlib.Path(__file__).parent / "chdb_export.py"
+        words = [python, str(script), str(path), str(folder / "chdb")]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert int(self.process.stdout.readline()) == ROWS
+
+    @classmethod
+    def filled(cls, path, folder):
+        python = os.environ.get("CALLVAULT_BENCH_PYTHON")
+        return cls(python, path, folder) if python else None
+
+    def copy(self):
+        print(file=self.process.stdin, flush=True)
+        took, cpu = map(float, self.process.stdout.readline().split())
+        print(f"chDB CSV {took:.2f} s, {ROWS / cpu / 1e6:.2f} M rows/s a core")
 
 
 with tempfile.TemporaryDirectory() as name:
