@@ -16,6 +16,8 @@ mod doors;
 mod ends;
 #[path = "cli/export.rs"]
 mod export;
+#[path = "cli/first_hour.rs"]
+mod first_hour;
 #[path = "cli/growing.rs"]
 mod growing;
 #[path = "cli/hell.rs"]

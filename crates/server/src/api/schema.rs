@@ -2,6 +2,8 @@
 //!
 //! A parameter of one name has one form in every operation, as it has one reader in [`super::params`].
 
+mod campaign;
+
 use serde_json::{Value, json};
 use utoipa::openapi::{
     OpenApi, RefOr,
@@ -272,6 +274,7 @@ fn body_of(id: &str) -> Option<(&'static str, &'static str)> {
         "send_message" => ("application/x-www-form-urlencoded", "MessageForm"),
         "send_messages" => ("application/json", "BulkMessages"),
         "create" => ("application/json", "NewRecords"),
+        "create_campaigns" => ("application/json", "NewCampaigns"),
         _ => return None,
     })
 }
@@ -381,6 +384,7 @@ fn json_bodies() -> Vec<(&'static str, Value)> {
     vec![
         ("AlertsBody", alerts),
         ("BulkMessages", bulk),
+        ("NewCampaigns", campaign::campaigns()),
         ("NewEndpoint", endpoint),
         ("NewHold", hold()),
         ("NewRecords", records),

@@ -190,6 +190,29 @@ async fn a_job_is_seen_on_its_way_to_the_target_and_outlives_its_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_keeps_something_else_is_noticed() {
+    let world = world().await;
+    world.calls(5).await;
+    let (status, said) = world.put_schedule(json!({"folder": "daily"})).await;
+    assert_eq!(status, StatusCode::OK, "{said}");
+    good(&world.serving.doors[0].door.line.work().await);
+    let id = world.order(json!({"class": "call", "delivery": "target"})).await;
+    let places = Places::new(true, Some(world.export_folder())).expect("places");
+    let rotten = world.private_line(Some(Arc::new(Spoiled(places, Spoil::Bits)))).await;
+    rotten.work().await;
+    let job = world.job(&id).await;
+    assert_eq!((&job["state"], job.get("result")), (&json!("failing"), None), "{job}");
+    assert!(
+        job["error"].as_str().is_some_and(|error| error.contains("read back")),
+        "{job}"
+    );
+    world.clock.advance_to(world.now().plus_seconds(61));
+    good(&world.private_line(None).await.work().await);
+    assert_eq!(world.job(&id).await["state"], "done");
+    world.serving.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_ends_and_leaves_nothing() {
     let world = world().await;
     world.calls(500).await;

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     doors::{ask, base, until},
-    running::Place,
+    running::{Place, free_port},
 };
 
 /// A process that ends with the test.
@@ -23,12 +22,6 @@ impl Drop for Ends {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// A port that nobody listens at.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    listener.local_addr().expect("an address").port()
 }
 
 fn start(program: &str, arguments: &[&str]) -> Ends {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
 };
@@ -16,6 +17,12 @@ use tempfile::TempDir;
 pub(crate) const PASSPHRASE: &str = "correct-horse-battery";
 /// One region, embedded, in the folder that the command runs in.
 pub(crate) const EMBEDDED: &str = "data_dir = \"vault\"\nmetrics = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n";
+
+/// A port that nobody listens at.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    listener.local_addr().expect("an address").port()
+}
 
 /// A folder with a `callvault.toml`, and the environment that its commands get.
 pub(crate) struct Place {

@@ -26,7 +26,7 @@ use crate::{
 #[utoipa::path(
     post, path = "/v2/accounts/{account}/campaigns", tag = "campaigns", operation_id = "create_campaigns",
     params(("account" = String, Path, description = "Account SID")),
-    request_body(content = Object, content_type = "application/json", description = "`from`, `lists`, `caller_id`, `campaign_type`, `flow_type`, `url`, `read_via_text`, `name`, `type`, `call_duplicate_numbers`, `retries` (`number_of_retries`, `interval_mins`, `mechanism`, `on_status`), `schedule` (`send_at`, `end_at`), `call_status_callback`, `call_schedule_callback`, `status_callback`, `mode`, `throttle`, `custom_field`, `repeat_menu_attempts`"),
+    request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Made", body = Envelope<Vec<Item<CampaignData>>>),
         (status = 207, description = "Several, not all of them made", body = Envelope<Vec<Item<CampaignData>>>),

@@ -264,12 +264,15 @@ pub(super) fn read_definition(
     let lists = read_lists(fields)?;
     match (fields.find("from").is_some(), lists.is_empty()) {
         (true, false) => return Err(Failure::bad("lists", "Send from or lists, not both.")),
-        (false, true) => return Err(missing("from")),
+        (false, true) => return Err(Failure::bad("from", "Mandatory parameter missing: from or lists.")),
         _ => {}
     }
     let (url, text) = (fields.url("url")?, fields.text("read_via_text", MAX_TEXT_CHARS)?);
     if url.is_none() && text.is_none() {
-        return Err(missing("url"));
+        return Err(Failure::bad(
+            "url",
+            "Mandatory parameter missing: url or read_via_text.",
+        ));
     }
     fields.one_of("type", &["trans", "promo"])?;
     let (send_at, end_at) = read_schedule(fields, now)?;
