@@ -247,6 +247,7 @@ mod tests {
             sample_rate_hz,
             duration_ms,
             consent: Consent::Announced,
+            policy_version: None,
             file_name: None,
         }
     }

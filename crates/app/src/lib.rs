@@ -10,6 +10,7 @@ pub mod backup;
 pub mod bulk;
 pub mod certificate;
 pub mod clock;
+pub mod consent;
 pub mod contact;
 pub mod conversion;
 pub mod coverage;

@@ -17,6 +17,8 @@ pub enum Scope {
     Exports,
     /// Reads, previews and sets retention; forecasts.
     Retention,
+    /// Reads and adopts the policy of consent to record.
+    Consent,
     /// Lists, places and lifts holds.
     Holds,
     /// Deletes recordings; lists deletions and fetches their certificates.
@@ -35,13 +37,14 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RecordsRead,
         Self::RecordsWrite,
         Self::RecordingsRead,
         Self::RecordingsWrite,
         Self::Exports,
         Self::Retention,
+        Self::Consent,
         Self::Holds,
         Self::Deletions,
         Self::Webhooks,
@@ -61,6 +64,7 @@ impl Scope {
             Self::RecordingsWrite => "recordings:write",
             Self::Exports => "exports",
             Self::Retention => "retention",
+            Self::Consent => "consent",
             Self::Holds => "holds",
             Self::Deletions => "deletions",
             Self::Webhooks => "webhooks",

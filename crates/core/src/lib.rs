@@ -5,6 +5,7 @@
 //! - [`id`]: accounts, SIDs, keys, objects.
 //! - [`time`]: microseconds, UTC days, calendar years.
 //! - [`class`]: the eight data classes and the three plans.
+//! - [`consent`]: whether a call is recorded, on what that rests, and what ends it.
 //! - [`record`]: what a call, a message and a recording are.
 //! - [`number`]: telephone numbers as they are hashed and compared.
 //! - [`document`]: what lives and changes: contacts, lists, campaigns, requests.
@@ -24,6 +25,7 @@
 pub mod campaign;
 pub mod change;
 pub mod class;
+pub mod consent;
 pub mod decision;
 pub mod document;
 pub mod forecast;

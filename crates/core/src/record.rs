@@ -363,6 +363,9 @@ pub struct RecordingMeta {
     pub duration_ms: u64,
     /// The decision that allows it.
     pub consent: Consent,
+    /// The version of the account's policy that the decision was made under; the vault sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<u32>,
     /// The file it came from, if it was imported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,

@@ -4,6 +4,8 @@
 
 #[path = "api/campaigns.rs"]
 mod campaigns;
+#[path = "api/consent.rs"]
+mod consent;
 #[path = "api/contacts.rs"]
 mod contacts;
 #[path = "api/conversion.rs"]

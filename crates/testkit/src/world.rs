@@ -218,6 +218,7 @@ pub fn recording(at: TimeUs, tail: u32, from: u32, to: u32) -> callvault_app::re
             sample_rate_hz: 8_000,
             duration_ms: 1_000,
             consent: Consent::Announced,
+            policy_version: None,
             file_name: Some(format!("{}.wav", number(from).as_str())),
         },
     }

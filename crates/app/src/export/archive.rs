@@ -348,7 +348,7 @@ fn entry(view: &RecordingView, delivered: &Delivered, is_first: bool) -> String 
         "file": name_of(view, delivered.format), "sid": view.sid, "call_sid": view.call_sid, "at": view.at.to_string(),
         "bytes": delivered.bytes, "sha256": delivered.sha256, "format": delivered.format, "channels": view.meta.channels,
         "sample_rate_hz": view.meta.sample_rate_hz, "duration_ms": view.meta.duration_ms,
-        "consent": view.meta.consent, "parties": view.meta.parties,
+        "consent": view.meta.consent, "consent_policy_version": view.meta.policy_version, "parties": view.meta.parties,
     });
     if delivered.format != view.meta.format {
         entry["converted_from"] = json!(view.meta.format);

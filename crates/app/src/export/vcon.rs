@@ -214,12 +214,15 @@ fn party(number: &Number, name: Option<&str>) -> Value {
 /// The decision that a recording rests on.
 fn lawful_basis((dialog, view): (usize, &RecordingView)) -> Value {
     let at = view.at.to_string();
-    let (basis, metadata) = match &view.meta.consent {
+    let (basis, mut metadata) = match &view.meta.consent {
         Consent::Announced => ("consent", json!({ "decision": "announced" })),
         Consent::Accepted => ("consent", json!({ "decision": "accepted" })),
         Consent::Contract { version } => ("contract", json!({ "decision": "contract", "terms_version": version })),
         Consent::Attested { by } => ("consent", json!({ "decision": "attested", "attested_by": by })),
     };
+    if let Some(version) = view.meta.policy_version {
+        metadata["policy_version"] = version.into();
+    }
     json!({
         "purpose": "lawful_basis", "start": at, "party": 0, "dialog": dialog, "mediatype": "application/json",
         "encoding": "json",

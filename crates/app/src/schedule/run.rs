@@ -206,7 +206,7 @@ impl Slices<'_> {
             "file": name, "sid": view.sid, "call_sid": view.call_sid, "at": view.at.to_string(), "bytes": bytes,
             "sha256": sha256, "format": format, "channels": view.meta.channels,
             "sample_rate_hz": view.meta.sample_rate_hz, "duration_ms": view.meta.duration_ms,
-            "consent": view.meta.consent, "parties": view.meta.parties, "lapses_at": view.ends_at.to_string(),
+            "consent": view.meta.consent, "consent_policy_version": view.meta.policy_version, "parties": view.meta.parties, "lapses_at": view.ends_at.to_string(),
             "not_converted": not_converted,
         });
         Ok((entry, bytes))

@@ -9,6 +9,7 @@
 
 mod campaigns;
 mod changes;
+mod consent;
 mod deletion;
 mod model;
 mod planning;

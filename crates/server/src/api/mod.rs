@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod calls;
+pub mod consent;
 pub mod deletions;
 pub mod exports;
 pub mod forecast;
@@ -69,6 +70,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         exports::schedule::get::get, exports::schedule::put::put, exports::schedule::delete::delete,
         exports::jobs::create::create, exports::jobs::list::list, exports::jobs::get::get, exports::jobs::delete::delete,
         retention::get::get, retention::put::put, retention::preview::preview,
+        consent::get::get, consent::put::put, consent::list::list,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
         deletions::list::list, deletions::certificate::certificate,
@@ -249,6 +251,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/requests/{id}/withdraw", post(requests::answer::withdraw))
         .route("/retention", get(retention::get::get).put(retention::put::put))
         .route("/retention/preview", get(retention::preview::preview))
+        .route("/consent/policy", get(consent::get::get).put(consent::put::put))
+        .route("/consent/policies", get(consent::list::list))
         .route("/forecast", get(forecast::get::get))
         .route("/holds", get(holds::list::list).post(holds::create::create))
         .route("/holds/{id}/lift", post(holds::lift::lift))

@@ -3,6 +3,7 @@
 //! A parameter of one name has one form in every operation, as it has one reader in [`super::params`].
 
 mod campaign;
+mod consent;
 
 use serde_json::{Value, json};
 use utoipa::openapi::{
@@ -385,6 +386,7 @@ fn json_bodies() -> Vec<(&'static str, Value)> {
         ("AlertsBody", alerts),
         ("BulkMessages", bulk),
         ("NewCampaigns", campaign::campaigns()),
+        ("NewConsentPolicy", consent::policy()),
         ("NewEndpoint", endpoint),
         ("NewHold", hold()),
         ("NewRecords", records),

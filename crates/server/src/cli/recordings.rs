@@ -303,6 +303,7 @@ async fn import_one(
         sample_rate_hz: info.sample_rate_hz,
         duration_ms: info.duration_ms,
         consent: consent.clone(),
+        policy_version: None,
         file_name: Some(name),
     };
     let sid = recording_sid(account, Some(call_sid), at, &audio);

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use callvault_app::{
     Vault,
     bulk::ImportFile,
+    consent::ConsentPolicy,
     core::{
         AccountSid, Class, Plan, Reader, Record, TimeUs,
+        consent::{Ground, Jurisdiction, Rule},
         record::{AudioFormat, CallStatus, Consent, RecordingMeta},
         time::DAY_US,
     },
@@ -70,11 +72,30 @@ impl Share {
     }
 }
 
+/// A policy of announcing in the account's own country, and of asking elsewhere.
+fn announcing(country: &str) -> ConsentPolicy {
+    let mut known = ConsentPolicy::ready();
+    let singapore = Jurisdiction {
+        rule: Rule::Announce,
+        grounds: vec![Ground {
+            law: "Personal Data Protection Act 2012, sections 13 and 20".to_owned(),
+            asks: "Consent, with the purpose told before".to_owned(),
+        }],
+    };
+    if country == "SG" {
+        known.policy.countries.insert(country.to_owned(), singapore);
+    }
+    known
+}
+
 /// Makes accounts and history. The date ends at today.
 pub(super) async fn make(stage: &Stage, records: u64, out: &Output) -> Result<(), CliError> {
     let plans = [(Plan::Growth, "IN"), (Plan::Enterprise, "SG")];
     for ((account, region), (plan, country)) in stage.accounts.iter().zip(plans) {
         stage.site.create_account(account, region, plan, country).await?;
+        let vault = stage.site.open_vault(region).await?;
+        let account = vault.get_account(account).await?;
+        vault.adopt_consent_policy(&account, announcing(country)).await?;
     }
     let voices = speech::voices();
     let mut feeds: Vec<Feed> = [(World::india(11), 80), (World::singapore(23), 20)]
@@ -191,6 +212,7 @@ impl Feed {
                 sample_rate_hz: 8_000,
                 duration_ms: (audio.len() as u64).saturating_sub(44) / 16,
                 consent: Consent::Announced,
+                policy_version: None,
                 file_name: None,
             };
             let sid = recording_sid(&account, Some(call.sid), call.at, audio);

@@ -46,6 +46,7 @@ async fn ask(world: &World) -> Asking {
             sample_rate_hz: 8_000,
             duration_ms: 1_000,
             consent: Consent::Announced,
+            policy_version: None,
             file_name: None,
         },
     };

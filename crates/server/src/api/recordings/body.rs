@@ -32,6 +32,9 @@ pub struct RecordingBody {
     pub bytes: u64,
     /// The decision that allows keeping it.
     pub consent: ConsentBody,
+    /// The version of the consent policy that it was made under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent_policy_version: Option<u32>,
     /// The file it came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
@@ -101,6 +104,7 @@ impl From<&RecordingView> for RecordingBody {
             duration_ms: view.meta.duration_ms,
             bytes: view.bytes,
             consent: ConsentBody::from(&view.meta.consent),
+            consent_policy_version: view.meta.policy_version,
             file_name: view.meta.file_name.clone(),
         }
     }

@@ -13,6 +13,7 @@ use callvault_app::{
     audio::probe,
     core::{
         Class, Number, Record, Sid, TimeUs,
+        consent::decide_ingest,
         record::{AudioFormat, Call, Consent, RecordingMeta},
     },
     recording::NewRecording,
@@ -118,6 +119,7 @@ pub async fn create(
         sample_rate_hz: info.sample_rate_hz,
         duration_ms: info.duration_ms,
         consent,
+        policy_version: None,
         file_name,
     };
     let new = NewRecording {
@@ -184,28 +186,7 @@ fn read_consent(params: &mut Params) -> Answer<Consent> {
     let decision = params.take("consent");
     let version = take_text(params, "consent_version")?;
     let by = take_text(params, "consent_by")?;
-    match decision.as_deref() {
-        Some("announced") => Ok(Consent::Announced),
-        Some("accepted") => Ok(Consent::Accepted),
-        Some("contract") => {
-            let version =
-                version.ok_or_else(|| Problem::invalid("consent_version", "Say which version of the terms."))?;
-            Ok(Consent::Contract { version })
-        }
-        Some("attested") => {
-            let by = by.ok_or_else(|| Problem::invalid("consent_by", "Say who attests."))?;
-            Ok(Consent::Attested { by })
-        }
-        Some("declined") => {
-            let detail = "The person declined; the recording is not stored.";
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "consent-declined", detail).in_field("consent"))
-        }
-        _ => {
-            let detail =
-                "A recording is stored only with a consent decision: announced, accepted, contract or attested.";
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "consent-missing", detail).in_field("consent"))
-        }
-    }
+    Ok(decide_ingest(decision.as_deref(), version, by).map_err(VaultError::from)?)
 }
 
 fn take_text(params: &mut Params, name: &'static str) -> Answer<Option<String>> {

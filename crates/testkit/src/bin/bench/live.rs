@@ -86,6 +86,7 @@ fn recording(at: TimeUs) -> Outcome<NewRecording> {
             sample_rate_hz: 16_000,
             duration_ms: 1_562_500,
             consent: Consent::Announced,
+            policy_version: None,
             file_name: None,
         },
     })
