@@ -130,6 +130,28 @@ fn silence_counts_as_the_rule_says() {
 }
 
 #[test]
+fn consent_is_taken_back_after_the_call_and_nothing_else_counts_then() {
+    let on = Switches {
+        call: Some(true),
+        ..Switches::default()
+    };
+    let mut call = Consenting::new(on, Rule::Announce, 1);
+    assert_eq!(call.note(TimeUs(0), Event::Announced), Effect::Begin);
+    assert_eq!(call.note(TimeUs(1), Event::Ended), Effect::Finish);
+    for late in [Event::Accepted, Event::Declined, Event::Resumed, Event::Ended] {
+        assert_eq!(call.note(TimeUs(2), late), Effect::None);
+    }
+    assert_eq!(call.events().len(), 2);
+    assert_eq!(call.note(TimeUs(3), Event::Withdrawn), Effect::Destroy);
+    assert_eq!(call.standing(), &Standing::Withdrawn);
+    assert_eq!(
+        call.note(TimeUs(4), Event::Withdrawn),
+        Effect::None,
+        "it is gone already"
+    );
+}
+
+#[test]
 fn a_policy_names_its_countries_and_india_comes_with_its_grounds() {
     let policy = Policy {
         version: 1,
