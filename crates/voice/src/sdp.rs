@@ -1,0 +1,368 @@
+//! Session descriptions (RFC 8866) as far as a call of two G.711 legs needs them: one audio stream, offered and answered (RFC 3264).
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use crate::g711::Law;
+
+/// The longest description that is read.
+pub const MAX_BYTES: usize = 16_384;
+/// Streams and lines beyond this are an attack.
+const MAX_LINES: usize = 500;
+/// The usual dynamic payload type of events.
+const EVENTS: u8 = 101;
+
+/// Which way media flow, as the sender of a description sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    SendRecv,
+    /// Away from the sender.
+    SendOnly,
+    /// To the sender.
+    RecvOnly,
+    /// Neither way.
+    Inactive,
+}
+
+impl Direction {
+    /// Its attribute.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    /// What an answer says to it (RFC 3264, section 6.1).
+    #[must_use]
+    pub const fn answered(self) -> Self {
+        match self {
+            Self::SendRecv => Self::SendRecv,
+            Self::SendOnly => Self::RecvOnly,
+            Self::RecvOnly => Self::SendOnly,
+            Self::Inactive => Self::Inactive,
+        }
+    }
+
+    /// Whether its sender hears something.
+    #[must_use]
+    pub const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    fn read(attribute: &str) -> Option<Self> {
+        let all = [Self::SendRecv, Self::SendOnly, Self::RecvOnly, Self::Inactive];
+        all.into_iter().find(|direction| direction.as_str() == attribute)
+    }
+}
+
+/// The audio stream of a description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audio {
+    /// Where its sender receives.
+    pub address: IpAddr,
+    /// The port; 0 refuses the stream.
+    pub port: u16,
+    /// The laws that are understood, the preferred one first.
+    pub laws: Vec<Law>,
+    /// The payload type of events (RFC 4733), if there are any.
+    pub events: Option<u8>,
+    /// Which way.
+    pub direction: Direction,
+    /// Which `m=` line it is, of how many.
+    pub place: (usize, usize),
+}
+
+/// Why a description cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    /// Longer than [`MAX_BYTES`], or of too many lines.
+    #[error("too long")]
+    TooLong,
+    /// No text, or a line that is none of `x=`.
+    #[error("line {0} is no line of a session description")]
+    Line(usize),
+    /// Nothing that can be heard: no audio stream over RTP, or no address for it.
+    #[error("no audio stream over RTP/AVP with an address")]
+    NoAudio,
+    /// Nothing that can be understood.
+    #[error("neither PCMU nor PCMA at 8000 Hz")]
+    NoCodec,
+}
+
+/// A stream while it is read.
+struct Reading {
+    port: u16,
+    formats: Vec<u8>,
+    address: Option<IpAddr>,
+    direction: Option<Direction>,
+    maps: Vec<(u8, String)>,
+}
+
+/// Reads the first audio stream that can be taken.
+///
+/// # Errors
+/// [`SdpError`].
+pub fn parse(body: &[u8]) -> Result<Audio, SdpError> {
+    if body.len() > MAX_BYTES {
+        return Err(SdpError::TooLong);
+    }
+    let text = std::str::from_utf8(body).map_err(|_| SdpError::Line(0))?;
+    let mut session: (Option<IpAddr>, Option<Direction>) = (None, None);
+    let mut streams: Vec<Option<Reading>> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if number == MAX_LINES {
+            return Err(SdpError::TooLong);
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            continue;
+        }
+        let (kind, value) = line
+            .split_once('=')
+            .filter(|(kind, _)| kind.len() == 1)
+            .ok_or(SdpError::Line(number + 1))?;
+        match (kind, streams.last_mut()) {
+            ("m", _) => streams.push(read_stream(value)),
+            ("c", None) => session.0 = read_address(value),
+            ("c", Some(Some(stream))) => stream.address = read_address(value),
+            ("a", None) => session.1 = Direction::read(value).or(session.1),
+            ("a", Some(Some(stream))) => stream.read_attribute(value),
+            _ => {}
+        }
+    }
+    let count = streams.len();
+    let found = streams.into_iter().enumerate().find_map(|(n, stream)| {
+        let stream = stream.filter(|stream| stream.port != 0)?;
+        let address = stream.address.or(session.0)?;
+        Some((n, address, stream))
+    });
+    let (n, address, stream) = found.ok_or(SdpError::NoAudio)?;
+    let laws = stream.laws();
+    if laws.is_empty() {
+        return Err(SdpError::NoCodec);
+    }
+    // The address 0.0.0.0 is how RFC 2543 put a call on hold.
+    let held = address.is_unspecified().then_some(Direction::SendOnly);
+    Ok(Audio {
+        address,
+        port: stream.port,
+        laws,
+        events: stream.events(),
+        direction: held.or(stream.direction).or(session.1).unwrap_or_default(),
+        place: (n, count),
+    })
+}
+
+/// An audio stream over RTP/AVP; others are not taken.
+fn read_stream(value: &str) -> Option<Reading> {
+    let mut words = value.split_ascii_whitespace();
+    let (media, port, profile) = (words.next()?, words.next()?, words.next()?);
+    if media != "audio" || profile != "RTP/AVP" {
+        return None;
+    }
+    Some(Reading {
+        port: port.split('/').next()?.parse().ok()?,
+        formats: words.filter_map(|format| format.parse().ok()).collect(),
+        address: None,
+        direction: None,
+        maps: Vec::new(),
+    })
+}
+
+fn read_address(value: &str) -> Option<IpAddr> {
+    let mut words = value.split_ascii_whitespace();
+    let (net, _kind, address) = (words.next()?, words.next()?, words.next()?);
+    // What follows a slash is a multicast's, which nobody calls from.
+    (net == "IN").then(|| address.parse().ok())?
+}
+
+impl Reading {
+    fn read_attribute(&mut self, value: &str) {
+        if let Some(direction) = Direction::read(value) {
+            self.direction = Some(direction);
+        } else if let Some((format, encoding)) = value.strip_prefix("rtpmap:").and_then(|map| map.split_once(' '))
+            && let Ok(format) = format.parse()
+        {
+            self.maps.push((format, encoding.trim().to_ascii_uppercase()));
+        }
+    }
+
+    fn encoding(&self, format: u8) -> Option<&str> {
+        let found = self.maps.iter().find(|(known, _)| *known == format);
+        found.map(|(_, encoding)| encoding.as_str())
+    }
+
+    /// The static payload types alone: a dynamic one for G.711 is something that nobody sends.
+    fn laws(&self) -> Vec<Law> {
+        let law = |format: &u8| {
+            let law = Law::of_payload_type(*format)?;
+            let plain = format!("{}/8000", law.encoding());
+            let is_plain = |encoding: &str| encoding == plain || encoding == format!("{plain}/1");
+            self.encoding(*format).is_none_or(is_plain).then_some(law)
+        };
+        self.formats.iter().filter_map(law).collect()
+    }
+
+    fn events(&self) -> Option<u8> {
+        let is_events = |format: &&u8| self.encoding(**format) == Some("TELEPHONE-EVENT/8000");
+        self.formats.iter().find(is_events).copied()
+    }
+}
+
+/// Writes a description: an offer, or an answer that has the streams of its offer, all but one refused.
+#[must_use]
+pub fn write(audio: &Audio, session: u64, version: u64) -> String {
+    let (n, count) = audio.place;
+    let kind = if audio.address.is_ipv6() { "IP6" } else { "IP4" };
+    let address = audio.address;
+    let mut text =
+        format!("v=0\r\no=- {session} {version} IN {kind} {address}\r\ns=-\r\nc=IN {kind} {address}\r\nt=0 0\r\n");
+    for place in 0..count.max(1) {
+        if place != n {
+            text.push_str("m=audio 0 RTP/AVP 0\r\n");
+            continue;
+        }
+        let formats = audio.laws.iter().map(|law| law.payload_type()).chain(audio.events);
+        let formats: Vec<String> = formats.map(|format| format.to_string()).collect();
+        let _ = write!(text, "m=audio {} RTP/AVP {}\r\n", audio.port, formats.join(" "));
+        for law in &audio.laws {
+            let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", law.payload_type(), law.encoding());
+        }
+        if let Some(events) = audio.events {
+            let _ = write!(
+                text,
+                "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n"
+            );
+        }
+        let _ = write!(text, "a=ptime:20\r\na={}\r\n", audio.direction.as_str());
+    }
+    text
+}
+
+/// What is offered where nothing was: both laws and events.
+#[must_use]
+pub fn offer(address: IpAddr, port: u16) -> Audio {
+    Audio {
+        address,
+        port,
+        laws: vec![Law::A, Law::Mu],
+        events: Some(EVENTS),
+        direction: Direction::SendRecv,
+        place: (0, 1),
+    }
+}
+
+/// The answer to an offer: its first law, its events, its place.
+#[must_use]
+pub fn answer(offered: &Audio, address: IpAddr, port: u16) -> Audio {
+    Audio {
+        address,
+        port,
+        laws: offered.laws.iter().take(1).copied().collect(),
+        direction: offered.direction.answered(),
+        ..offered.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=user1 53655765 2353687637 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                         m=audio 6000 RTP/AVP 0 8 96\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:96 telephone-event/8000\r\na=fmtp:96 0-16\r\n";
+
+    #[test]
+    fn a_caller_and_its_answer() {
+        let offered = parse(OFFER.as_bytes()).expect("an offer");
+        assert_eq!(
+            (offered.port, offered.address),
+            (6_000, IpAddr::V4(Ipv4Addr::LOCALHOST))
+        );
+        assert_eq!(
+            (offered.laws.as_slice(), offered.events),
+            ([Law::Mu, Law::A].as_slice(), Some(96))
+        );
+        let ours = answer(&offered, "192.0.2.7".parse().expect("an address"), 40_000);
+        let read = parse(write(&ours, 1, 2).as_bytes()).expect("an answer");
+        assert_eq!(read, ours);
+        assert_eq!(ours.laws, [Law::Mu]);
+        let own = offer("2001:db8::1".parse().expect("an address"), 5_004);
+        assert_eq!(parse(write(&own, 1, 1).as_bytes()), Ok(own));
+    }
+
+    #[test]
+    fn other_streams_are_refused_in_their_place() {
+        let text = OFFER.replace(
+            "m=audio",
+            "m=video 5000 RTP/AVP 31\r\nm=audio 7000 RTP/SAVP 0\r\nm=audio",
+        );
+        let offered = parse(text.as_bytes()).expect("an offer");
+        assert_eq!((offered.place, offered.port), ((2, 3), 6_000));
+        let written = write(&answer(&offered, Ipv4Addr::LOCALHOST.into(), 9), 1, 1);
+        let streams: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
+        assert_eq!(
+            streams,
+            ["m=audio 0 RTP/AVP 0", "m=audio 0 RTP/AVP 0", "m=audio 9 RTP/AVP 0 96"]
+        );
+    }
+
+    #[test]
+    fn hold_is_a_direction_of_the_stream_or_session_or_an_old_address() {
+        let direction = |text: &str| parse(text.as_bytes()).map(|audio| audio.direction);
+        assert_eq!(direction(OFFER), Ok(Direction::SendRecv));
+        assert_eq!(direction(&format!("{OFFER}a=sendonly\r\n")), Ok(Direction::SendOnly));
+        assert_eq!(
+            direction(&OFFER.replace("t=0 0\r\n", "t=0 0\r\na=inactive\r\n")),
+            Ok(Direction::Inactive)
+        );
+        assert_eq!(
+            direction(&OFFER.replace("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0")),
+            Ok(Direction::SendOnly)
+        );
+        assert_eq!(Direction::SendOnly.answered(), Direction::RecvOnly);
+        assert!(Direction::RecvOnly.receives() && !Direction::SendOnly.receives());
+    }
+
+    #[test]
+    fn what_cannot_be_taken_says_why() {
+        let refused = |text: &str| parse(text.as_bytes()).expect_err("refused");
+        assert_eq!(refused(""), SdpError::NoAudio);
+        assert_eq!(refused(&OFFER.replace("6000", "0")), SdpError::NoAudio);
+        assert_eq!(refused(&OFFER.replace("c=IN IP4 127.0.0.1\r\n", "")), SdpError::NoAudio);
+        assert_eq!(refused(&OFFER.replace(" 0 8 96", " 18 96")), SdpError::NoCodec);
+        assert_eq!(
+            refused(&OFFER.replace(" 0 8 96", " 0").replace("PCMU/8000", "OPUS/48000/2")),
+            SdpError::NoCodec
+        );
+        assert_eq!(refused("v=0\r\nnonsense\r\n"), SdpError::Line(2));
+        assert_eq!(refused(&"a=x\r\n".repeat(501)), SdpError::TooLong);
+        assert_eq!(refused(&"x".repeat(MAX_BYTES + 1)), SdpError::TooLong);
+        assert_eq!(parse(&[0xff, 0xfe]), Err(SdpError::Line(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_description_or_not(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn any_lines_are_a_description_or_not(lines in prop::collection::vec("[macvo]=[ -~]{0,40}", 0..40)) {
+            if let Ok(audio) = parse(lines.join("\n").as_bytes()) {
+                let written = write(&audio, 1, 1);
+                let read = parse(written.as_bytes());
+                let has_address = !audio.address.is_unspecified();
+                prop_assert!(read.is_ok_and(|read| read == audio || !has_address), "{written}");
+            }
+        }
+    }
+}
