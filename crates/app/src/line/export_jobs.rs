@@ -42,7 +42,9 @@ impl Line {
             order,
             created_at: now,
         };
+        let counted = self.ordering.lock().await;
         self.vault.insert_export_job(account, &job).await?;
+        drop(counted);
         self.enqueue(account, EXPORT_JOB, &job_id(EXPORT_JOB, job.id), now, &job.id)
             .await?;
         Ok(job)

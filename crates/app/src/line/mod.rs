@@ -33,7 +33,7 @@ use callvault_store::rows::{JobRow, JobState};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::{
     error::{Result, VaultError},
@@ -101,6 +101,8 @@ pub struct Line {
     planned: AtomicI64,
     exports_done: AtomicU64,
     exports_failed: AtomicU64,
+    /// Held while an export job is counted and put in, so that many at once do not all find room.
+    ordering: Mutex<()>,
     wakes: Notify,
 }
 
@@ -122,6 +124,7 @@ impl Line {
             planned: AtomicI64::new(i64::MIN),
             exports_done: AtomicU64::new(0),
             exports_failed: AtomicU64::new(0),
+            ordering: Mutex::new(()),
             wakes: Notify::new(),
         }
     }

@@ -321,9 +321,13 @@ async fn a_job_that_cannot_be_done_says_why_loudly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_bounded() {
     let world = world().await;
-    for _ in 0..10 {
-        world.order(json!({"class": "call"})).await;
-    }
+    let orders = (0..30).map(|_| world.post(JOBS, json!({"class": "call"})));
+    let answers = futures::future::join_all(orders).await;
+    let taken = answers
+        .iter()
+        .filter(|(status, _)| *status == StatusCode::ACCEPTED)
+        .count();
+    assert_eq!(taken, 10, "many at once do not all find room");
     let (status, answer) = world.post(JOBS, json!({"class": "call"})).await;
     assert_eq!(
         (status, &answer["type"]),
