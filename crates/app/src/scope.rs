@@ -17,7 +17,7 @@ pub enum Scope {
     Exports,
     /// Reads, previews and sets retention; forecasts.
     Retention,
-    /// Reads and adopts the policy of consent to record.
+    /// Reads and adopts the policy of consent to record; withdraws consent.
     Consent,
     /// Lists, places and lifts holds.
     Holds,

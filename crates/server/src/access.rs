@@ -175,6 +175,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Method::GET, "/records/recordings", "recordings.list", Scope::RecordingsRead, DATA, Reads),
     op(Method::POST, "/records/recordings", "recordings.create", Scope::RecordingsWrite, DATA, Stores),
     op(Method::GET, "/records/recordings/{sid}", "recordings.get", Scope::RecordingsRead, DATA, Reads),
+    op(Method::POST, "/records/recordings/{sid}/withdrawal", "consent.withdrawn", Scope::Consent, SETTINGS, Changes),
     op(Method::GET, "/records/recordings/{sid}/audio", "recordings.audio", Scope::RecordingsRead, DATA, Reads),
     op(Method::GET, "/requests", "requests.list", Scope::Deletions, SHOWN, Reads),
     op(Method::POST, "/requests", "request.opened", Scope::Deletions, DATA, Changes),

@@ -63,7 +63,7 @@ pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
         records::create::create, records::bulk::bulk,
         calls::list::list, calls::get::get, messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
-        recordings::presigned::presigned,
+        recordings::presigned::presigned, recordings::withdraw::withdraw,
         requests::create::create, requests::list::list, requests::get::get, requests::preview::preview,
         requests::answer::approve, requests::answer::decline, requests::answer::withdraw,
         exports::contacts::contacts, exports::records::records, exports::manifest::manifest, exports::recordings::recordings, exports::vcon::vcon,
@@ -243,6 +243,10 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/records/messages/{sid}", get(messages::get::get))
         .route("/records/recordings", get(recordings::list::list))
         .route("/records/recordings/{sid}", get(recordings::get::get))
+        .route(
+            "/records/recordings/{sid}/withdrawal",
+            post(recordings::withdraw::withdraw),
+        )
         .route("/requests", get(requests::list::list).post(requests::create::create))
         .route("/requests/preview", get(requests::preview::preview))
         .route("/requests/{id}", get(requests::get::get))

@@ -117,3 +117,61 @@ async fn what_a_policy_may_not_be_names_the_field() {
     assert_eq!(world.get(POLICY).await.1["version"], 0);
     world.serving.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consent_is_taken_back_and_the_recording_goes_with_a_certificate() {
+    let world = world().await;
+    let (_, stored) = world.hand_in("+919900000001", 1, "consent=accepted").await;
+    let sid = stored["sid"].as_str().expect("a SID");
+    let place = format!("/v1/accounts/acme/records/recordings/{sid}");
+    let withdrawal = format!("{place}/withdrawal");
+    let withdraw = |token, body| world.send(Method::POST, &withdrawal, Some(token), Some(body));
+    let confirmed = json!({"confirm": sid});
+    let officer = &world.acme_officer;
+    assert_eq!(withdraw(&world.acme, confirmed.clone()).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(withdraw(&world.other, confirmed.clone()).await.0, StatusCode::NOT_FOUND);
+    for body in [json!({}), json!({"confirm": "0".repeat(32)})] {
+        let (status, answer) = withdraw(officer, body).await;
+        assert_eq!(
+            (status, &answer["field"]),
+            (StatusCode::PRECONDITION_REQUIRED, &json!("confirm")),
+            "{answer}"
+        );
+    }
+    let hold = json!({"sids": [sid], "matter": "m", "reason": "r", "review_at": "2027-06-01"});
+    let holds = "/v1/accounts/acme/holds";
+    let (status, hold) = world.send(Method::POST, holds, Some(officer), Some(hold)).await;
+    assert_eq!(status, StatusCode::CREATED, "{hold}");
+    let (status, answer) = withdraw(officer, confirmed.clone()).await;
+    assert_eq!(
+        (status, &answer["type"]),
+        (StatusCode::CONFLICT, &json!("/problems/held")),
+        "{answer}"
+    );
+    assert_eq!(world.get(&place).await.0, StatusCode::OK, "nothing went");
+    let lift = format!("{holds}/{}/lift", hold["id"].as_str().expect("an id"));
+    let (status, _) = world.send(Method::POST, &lift, Some(officer), None).await;
+    assert!(status.is_success());
+    let (status, done) = withdraw(officer, confirmed.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{done}");
+    assert_eq!(world.get(&place).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(withdraw(officer, confirmed).await.0, StatusCode::NOT_FOUND);
+    let (_, deletions) = world
+        .send(Method::GET, "/v1/accounts/acme/deletions", Some(officer), None)
+        .await;
+    let deletion = &deletions["deletions"][0];
+    assert_eq!(
+        (&deletion["log_index"], &deletion["cause"]),
+        (&done["log_index"], &json!("consent_withdrawn")),
+        "{deletions}"
+    );
+    // The same audio does not come back by another import.
+    let (_, again) = world.hand_in("+919900000001", 1, "consent=accepted").await;
+    assert!(again.get("sid").is_none(), "{again}");
+    let (_, log) = world
+        .send(Method::GET, "/v1/accounts/acme/logs/activity", Some(officer), None)
+        .await;
+    let mut entries = log["entries"].as_array().expect("entries").iter();
+    assert!(entries.any(|entry| entry["name"] == "consent.withdrawn"), "{log}");
+    world.serving.close().await;
+}

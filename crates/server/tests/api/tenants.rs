@@ -66,6 +66,7 @@ fn request(path: &str, names: &BTreeMap<&str, String>) -> (String, Option<Value>
     }
     let body = match path {
         "/retention" => Some(json!({"recording_days": 80})),
+        "/records/recordings/{sid}/withdrawal" => Some(json!({})),
         "/consent/policy" => Some(json!({"text": "t", "languages": ["en"], "elsewhere": "opt-in"})),
         "/holds" => Some(json!({"number": "+919900011111", "matter": "m", "reason": "r", "review_at": "2027-06-01"})),
         "/requests" => Some(json!({"kind": "delete_recording", "recording": "0".repeat(32), "reason": "r"})),

@@ -62,6 +62,17 @@ pub struct DoneBody {
     pub certificate: String,
 }
 
+impl DoneBody {
+    /// The proof of a deletion of this account.
+    #[must_use]
+    pub fn new(account: &AccountSid, log_index: u64) -> Self {
+        Self {
+            log_index,
+            certificate: format!("/v1/accounts/{account}/deletions/{log_index}/certificate"),
+        }
+    }
+}
+
 impl From<&Step> for StepBody {
     fn from(step: &Step) -> Self {
         Self {
@@ -80,10 +91,7 @@ impl RequestBody {
     pub fn new(account: &AccountSid, view: &RequestView) -> Self {
         let Asked::DeleteRecording { recording } = &view.asked;
         let deletion = match view.state {
-            State::Done { log_index } => Some(DoneBody {
-                log_index,
-                certificate: format!("/v1/accounts/{account}/deletions/{log_index}/certificate"),
-            }),
+            State::Done { log_index } => Some(DoneBody::new(account, log_index)),
             _ => None,
         };
         Self {
