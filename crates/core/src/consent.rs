@@ -233,6 +233,12 @@ impl Consenting {
         }
     }
 
+    /// Whether the call is over.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// What the person decided.
     #[must_use]
     pub const fn standing(&self) -> &Standing {

@@ -1,8 +1,9 @@
 //! Callvault: voice. What a call's media are made of, as functions of bytes and time: RTP packets, G.711, the timeline that two
-//! channels are aligned on, digits, session descriptions. Sockets and clocks belong to whoever calls this.
+//! channels are aligned on, digits, session descriptions; and the gate that audio passes to be kept. Sockets and clocks belong to whoever calls this.
 
 pub mod digits;
 pub mod g711;
+pub mod gate;
 pub mod rtp;
 pub mod sdp;
 pub mod timeline;
