@@ -141,9 +141,13 @@ impl Line {
                 return written;
             }
         };
-        read_back(place.as_ref(), &mut beat, &object, result.bytes, &result.sha256).await?;
-        result.object = Some(object);
-        self.write_job_manifest(job, &result, place.as_ref(), &mut beat).await?;
+        result.object = Some(object.clone());
+        let checked = self.check_object(job, &result, place.as_ref(), &mut beat).await;
+        if let Err(error) = checked {
+            // Nothing lies there that was not read back, or that nobody wants any more.
+            let _ = place.delete(&object).await;
+            return Err(error);
+        }
         Ok(result)
     }
 
@@ -178,14 +182,16 @@ impl Line {
             object: None,
         })
     }
-    /// Writes what the job came to beside its object.
-    async fn write_job_manifest(
+    /// Reads the job's object back, and writes what the job came to beside it.
+    async fn check_object(
         &self,
         job: &ExportJob,
         result: &JobResult,
         place: &dyn Objects,
         beat: &mut Beat<'_>,
     ) -> Result<()> {
+        let object = result.object.as_deref().unwrap_or_default();
+        read_back(place, beat, object, result.bytes, &result.sha256).await?;
         let mut manifest = summary(job, result);
         manifest["account"] = json!(beat.account.sid);
         manifest["written_at"] = json!(self.vault.now().to_string());

@@ -206,6 +206,11 @@ async fn a_target_that_keeps_something_else_is_noticed() {
         job["error"].as_str().is_some_and(|error| error.contains("read back")),
         "{job}"
     );
+    let files = Files::open_plain(&world.export_folder().join("acme/daily"))
+        .await
+        .expect("a folder");
+    let left = files.list("exports/").await.expect("a listing");
+    assert!(left.is_empty(), "what is not what was written does not lie there");
     world.clock.advance_to(world.now().plus_seconds(61));
     good(&world.private_line(None).await.work().await);
     assert_eq!(world.job(&id).await["state"], "done");
