@@ -302,7 +302,10 @@ impl Vault {
             Ok(()) => Ok((User { row, person, role }, letter)),
             Err(StoreError::Conflict {
                 what: "a user of this address",
-            }) => Err(VaultError::invalid("email", "is a user's already")),
+            }) => Err(VaultError::invalid(
+                "email",
+                "is a user's already, who can be invited again",
+            )),
             Err(error) => Err(error.into()),
         }
     }

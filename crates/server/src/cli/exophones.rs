@@ -1,6 +1,7 @@
 //! `exophones`: which numbers of the platform an account has.
 
 use callvault_app::{
+    Vault,
     core::{AccountSid, Number, Sid},
     document::Document,
     exophone::{Exophone, MAX_EXOPHONES},
@@ -8,7 +9,7 @@ use callvault_app::{
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CliError, Done, Output, parse_account, parse_sid};
+use super::{CliError, Done, Output, parse_account};
 use crate::site::Site;
 
 #[derive(Subcommand)]
@@ -35,9 +36,8 @@ pub(super) enum Exophones {
         /// Account.
         #[arg(value_parser = parse_account)]
         account: AccountSid,
-        /// The number's SID.
-        #[arg(value_parser = parse_sid)]
-        exophone: Sid,
+        /// The number, or its SID.
+        exophone: String,
     },
 }
 
@@ -81,12 +81,32 @@ impl Exophones {
             }
             Self::Release { account, exophone } => {
                 let vault = site.open_vault_of(&account).await?;
-                let entries = vault.release_exophone(&account, exophone).await?;
-                out.show(
-                    &json!({ "released": exophone.to_string(), "log_entries": entries }),
-                    || format!("released {exophone}"),
-                )
+                let sid = find(&vault, &account, &exophone).await?;
+                let entries = vault.release_exophone(&account, sid).await?;
+                out.show(&json!({ "released": sid.to_string(), "log_entries": entries }), || {
+                    format!("released {exophone}")
+                })
             }
         }
     }
+}
+
+/// An account's number by its SID or as people write it.
+async fn find(vault: &Vault, account: &AccountSid, text: &str) -> Result<Sid, CliError> {
+    if let Ok(sid) = text.parse() {
+        return Ok(sid);
+    }
+    let account = vault.get_account(account).await?;
+    let number = Number::parse(text, account.country);
+    let number = number.map_err(|error| CliError::Usage(format!("the number is {error}")))?;
+    let most = u32::try_from(MAX_EXOPHONES).unwrap_or(u32::MAX);
+    let (found, _) = vault.list_exophones(&account, 0, most).await?;
+    let found = found.iter().find(|exophone| exophone.body.number == number);
+    let found = found.ok_or_else(|| {
+        CliError::Refused(format!(
+            "{account} has no such number; `exophones list` shows all",
+            account = account.sid
+        ))
+    })?;
+    Ok(found.id)
 }

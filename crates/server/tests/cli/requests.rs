@@ -67,4 +67,11 @@ fn numbers_are_given_and_taken_away() {
     place.json(&["exophones", "release", "acme", sid]);
     assert_eq!(place.json(&["exophones", "list", "acme"])["exophones"], json!([]));
     place.fails(1, &["exophones", "release", "acme", sid]);
+    // By the number, as people write it.
+    place.json(&["exophones", "add", "acme", "08049501234"]);
+    place.fails(2, &["exophones", "release", "acme", "???"]);
+    let unknown = place.fails(1, &["exophones", "release", "acme", "08049500000"]);
+    assert!(unknown.contains("exophones list"), "{unknown}");
+    place.json(&["exophones", "release", "acme", "080 4950 1234"]);
+    assert_eq!(place.json(&["exophones", "list", "acme"])["exophones"], json!([]));
 }
