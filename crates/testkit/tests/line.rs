@@ -1,9 +1,11 @@
-//! Work on the line that a crash interrupts: support requests and campaigns, whatever call of a store fails.
+//! Work on the line that a crash interrupts: support requests, campaigns and export jobs, whatever call of a store fails.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "line/campaigns.rs"]
 mod campaigns;
+#[path = "line/export_jobs.rs"]
+mod export_jobs;
 #[path = "line/requests.rs"]
 mod requests;
 

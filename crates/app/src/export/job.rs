@@ -1,7 +1,7 @@
 //! Export jobs: an export that is written in the background, with progress. Its definition and its state are two values
 //! of the catalog, sealed under the account's key; a job whose definition is gone is over, whoever works on it.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use callvault_core::{AccountSid, Class, Refusal, Sid, TimeUs, hold::Reader, record::AudioFormat};
 use serde::{Deserialize, Serialize};
@@ -274,6 +274,15 @@ impl Vault {
             true => Ok(()),
             false => Err(VaultError::NotFound { what: "export job" }),
         }
+    }
+
+    /// Accounts that have export jobs, closed ones among them.
+    pub(crate) async fn accounts_with_export_jobs(&self) -> Result<BTreeSet<AccountSid>> {
+        let values = self.catalog.list_values("export-job/").await?;
+        let accounts = values
+            .iter()
+            .filter_map(|(name, _)| name.split('/').nth(1)?.parse().ok());
+        Ok(accounts.collect())
     }
 
     /// Keeps a new job, and forgets the oldest of those that are over.

@@ -45,9 +45,35 @@ impl Line {
         let counted = self.ordering.lock().await;
         self.vault.insert_export_job(account, &job).await?;
         drop(counted);
-        self.enqueue(account, EXPORT_JOB, &job_id(EXPORT_JOB, job.id), now, &job.id)
-            .await?;
+        if let Err(error) = self.put_in_line(account, &job).await {
+            // Who is told that it failed does not find it.
+            let _ = self.vault.delete_export_job(account, job.id).await;
+            return Err(error);
+        }
         Ok(job)
+    }
+
+    async fn put_in_line(&self, account: &Account, job: &ExportJob) -> Result<()> {
+        let id = job_id(EXPORT_JOB, job.id);
+        self.enqueue(account, EXPORT_JOB, &id, job.created_at, &job.id).await
+    }
+
+    /// Puts those in line that are not over: a process may have died before it did. Those that are there already stay as they are.
+    pub(super) async fn put_all_in_line(&self) -> Result<()> {
+        for account in self.vault.accounts_with_export_jobs().await? {
+            let account = match self.vault.get_account(&account).await {
+                Ok(account) => account,
+                // It was closed.
+                Err(VaultError::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            for (job, state) in self.vault.list_export_jobs(&account).await? {
+                if !state.phase.is_over() {
+                    self.put_in_line(&account, &job).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn run_export_job(&self, account: &Account, mut row: JobRow) -> Result<()> {

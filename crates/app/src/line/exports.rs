@@ -78,7 +78,7 @@ impl Line {
         self.vault.init_run(account, &Run::begun(&running.id, at)).await
     }
 
-    /// Plans the runs that are due, once every six hours; a run that is planned is not planned again.
+    /// Plans the runs that are due, when a process begins and once every six hours; a run that is planned is not planned again.
     pub(super) async fn plan_runs(&self) -> Result<()> {
         let slot = self.vault.now().0.div_euclid(EVERY_S * SECOND_US);
         if self.planned.swap(slot, Ordering::Relaxed) == slot {
@@ -106,7 +106,7 @@ impl Line {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        self.put_all_in_line().await
     }
 
     pub(super) async fn run_export(&self, account: &Account, mut job: JobRow) -> Result<()> {
