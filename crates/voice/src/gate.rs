@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use callvault_app::core::{
     TimeUs,
-    consent::{Consenting, Effect, Event, Standing},
+    consent::{Consenting, Effect, Event},
 };
 
 /// Keeps what a call says.
@@ -56,6 +56,8 @@ pub struct Gate<S: Studio> {
     studio: S,
     story: Consenting,
     take: Option<S::Take>,
+    /// Whether the take has to go, whatever the person says afterwards.
+    is_doomed: bool,
 }
 
 impl<S: Studio> Gate<S> {
@@ -65,6 +67,7 @@ impl<S: Studio> Gate<S> {
             studio,
             story,
             take: None,
+            is_doomed: false,
         }
     }
 
@@ -80,6 +83,7 @@ impl<S: Studio> Gate<S> {
     /// Those of the studio. The event is noted all the same, and what failed is tried again with [`Gate::settle`].
     pub async fn note(&mut self, at: TimeUs, event: Event) -> Result<Effect, S::Error> {
         let effect = self.story.note(at, event);
+        self.is_doomed |= effect == Effect::Destroy && self.take.is_some();
         self.settle().await?;
         Ok(effect)
     }
@@ -90,8 +94,9 @@ impl<S: Studio> Gate<S> {
     /// Those of the studio.
     pub async fn settle(&mut self) -> Result<(), S::Error> {
         let Some(take) = &mut self.take else { return Ok(()) };
-        if matches!(self.story.standing(), Standing::Declined | Standing::Withdrawn) {
+        if self.is_doomed {
             take.destroy().await?;
+            self.is_doomed = false;
         } else if self.story.is_over() {
             take.finish(&self.story).await?;
         } else {
@@ -109,6 +114,10 @@ impl<S: Studio> Gate<S> {
         if self.story.basis().is_none() {
             return Ok(false);
         }
+        // Who says yes after a no begins anew: nothing is added to what has to go.
+        if self.is_doomed {
+            self.settle().await?;
+        }
         let take = match &mut self.take {
             Some(take) => take,
             // The first frame that may be kept.
@@ -123,7 +132,7 @@ impl<S: Studio> Gate<S> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use callvault_app::core::consent::{Rule, Switches};
+    use callvault_app::core::consent::{Rule, Standing, Switches};
     use proptest::prelude::*;
 
     use super::*;
@@ -247,6 +256,22 @@ mod tests {
         gate.settle().await.expect("destroyed");
         let shelf = shelf(&tape);
         assert_eq!((&shelf.open, shelf.kept.len()), (&None, 0));
+    }
+
+    #[tokio::test]
+    async fn a_yes_after_a_no_that_failed_saves_nothing_of_before() {
+        let (mut gate, tape) = call(Rule::Announce);
+        gate.note(TimeUs(0), Event::Announced).await.expect("noted");
+        assert_eq!(gate.hear("before".into()).await, Ok(true));
+        shelf(&tape).failing = 1;
+        assert_eq!(gate.note(TimeUs(1), Event::Declined).await, Err("full"));
+        shelf(&tape).failing = 1;
+        assert_eq!(gate.note(TimeUs(2), Event::Accepted).await, Err("full"));
+        shelf(&tape).failing = 1;
+        assert_eq!(gate.hear("lost".into()).await, Err("full"));
+        assert_eq!(gate.hear("after".into()).await, Ok(true));
+        gate.note(TimeUs(3), Event::Ended).await.expect("noted");
+        assert_eq!(shelf(&tape).kept, [b"after".to_vec()]);
     }
 
     fn event() -> impl Strategy<Value = Event> {
