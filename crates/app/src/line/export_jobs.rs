@@ -107,6 +107,10 @@ impl Line {
                 }
             }
             self.vault.put_job_state(account, id, &state).await?;
+            if self.vault.find_export_job(account, id).await?.is_none() {
+                self.vault.delete_job_state(account, id).await?;
+                return self.finish(row).await;
+            }
         }
         self.tell_of_job(account, &job, &state).await?;
         self.finish(row).await
@@ -172,6 +176,7 @@ impl Line {
         if let Err(error) = checked {
             // Nothing lies there that was not read back, or that nobody wants any more.
             let _ = place.delete(&object).await;
+            let _ = place.delete(&manifest_name(job)).await;
             return Err(error);
         }
         Ok(result)
@@ -223,9 +228,9 @@ impl Line {
         manifest["written_at"] = json!(self.vault.now().to_string());
         let text = Bytes::from(format!("{manifest:#}\n"));
         let pieces = futures::stream::iter([Ok(text)]).boxed();
-        let name = format!("exports/{}/manifest.json", job.id);
-        write_object(place, beat, &name, pieces).await?;
-        Ok(())
+        write_object(place, beat, &manifest_name(job), pieces).await?;
+        // It may have been cancelled since it was last looked at.
+        beat.tell().await
     }
 
     /// Tells the account's webhooks, and its activity log when it failed, that a job is over.
@@ -242,6 +247,10 @@ impl Line {
             }
         }
     }
+}
+
+fn manifest_name(job: &ExportJob) -> String {
+    format!("exports/{}/manifest.json", job.id)
 }
 
 /// What is told of a job that is whole.

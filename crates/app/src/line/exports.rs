@@ -20,7 +20,7 @@ use serde_json::json;
 use super::{EXPORT, LEASE_S, Line, open, seal};
 use crate::{
     error::{Result, VaultError},
-    schedule::{Progress, Run, RunState, Schedule, Slices, Stop, Writing},
+    schedule::{PlaceError, Progress, Run, RunState, Schedule, Slices, Stop, Writing},
     vault::{Account, Vault},
 };
 
@@ -58,11 +58,15 @@ impl Line {
     /// [`VaultError::Invalid`] that names the field at fault, also when the target cannot be written or read.
     pub async fn set_schedule(&self, account: &Account, mut schedule: Schedule) -> Result<()> {
         schedule.check()?;
-        let place = self.destinations.open(&account.sid, &schedule.target).await?;
-        try_target(place.as_ref()).await.map_err(|error| {
+        let unfit = |error: StoreError| {
             let reason = format!("what was written there could not be read back: {error}");
             VaultError::invalid("target", reason)
-        })?;
+        };
+        let place = match self.destinations.open(&account.sid, &schedule.target).await {
+            Err(PlaceError::Store(error)) => return Err(unfit(error)),
+            opened => opened?,
+        };
+        try_target(place.as_ref()).await.map_err(unfit)?;
         schedule.set_at = self.vault.now();
         self.vault.put_schedule(account, &schedule).await?;
         self.plan_run(account, schedule.set_at).await

@@ -224,24 +224,33 @@ async fn a_cancelled_job_ends_and_leaves_nothing() {
     let (status, said) = world.put_schedule(json!({"folder": "daily"})).await;
     assert_eq!(status, StatusCode::OK, "{said}");
     good(&world.serving.doors[0].door.line.work().await);
-    let id = world.order(json!({"class": "call", "delivery": "target"})).await;
-    let (line, waiting, go_on) = world.waiting_line().await;
-    let worker = tokio::spawn(async move { line.work().await });
-    waiting.acquire().await.expect("open").forget();
-    let place = format!("{JOBS}/{id}");
-    let (status, _) = world.send(Method::DELETE, &place, Some(&world.acme), None).await;
-    assert_eq!(status, StatusCode::NO_CONTENT);
-    world.clock.advance_to(world.now().plus_seconds(2));
-    go_on.add_permits(1_000);
-    good(&worker.await.expect("it ended"));
-    assert_eq!(world.get(&place).await.0, StatusCode::NOT_FOUND);
-    let files = Files::open_plain(&world.export_folder().join("acme/daily"))
-        .await
-        .expect("a folder");
-    assert!(files.list("exports/").await.expect("a listing").is_empty());
+    let (address, seen) = hooks::start_receiver().await;
+    hooks::create_for(&world, &format!("http://{address}/ok"), "export.done").await;
     let vault = world.site.open_vault("in").await.expect("a vault");
-    let left = vault.catalog().list_values("export-job").await.expect("values");
-    assert!(left.is_empty());
+    // On its way, and so late that nothing is looked at before the end.
+    for seconds in [2, 0] {
+        let id = world.order(json!({"class": "call", "delivery": "target"})).await;
+        let (line, waiting, go_on) = world.waiting_line().await;
+        let worker = tokio::spawn(async move { line.work().await });
+        waiting.acquire().await.expect("open").forget();
+        let place = format!("{JOBS}/{id}");
+        let (status, _) = world.send(Method::DELETE, &place, Some(&world.acme), None).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        world.clock.advance_to(world.now().plus_seconds(seconds));
+        go_on.add_permits(1_000);
+        good(&worker.await.expect("it ended"));
+        assert_eq!(world.get(&place).await.0, StatusCode::NOT_FOUND);
+        let folder = world.export_folder().join("acme/daily");
+        let files = Files::open_plain(&folder).await.expect("a folder");
+        assert!(files.list("exports/").await.expect("a listing").is_empty(), "{seconds}");
+        let left = vault.catalog().list_values("export-job").await.expect("values");
+        assert!(left.is_empty(), "{seconds}");
+    }
+    good(&world.private_line(None).await.work().await);
+    assert!(
+        hooks::bodies(&seen, "ok").is_empty(),
+        "nobody is told of what is not there"
+    );
     world.serving.close().await;
 }
 

@@ -429,6 +429,16 @@ async fn what_a_schedule_may_not_be_names_the_field() {
         world.send(Method::GET, PLACE, Some(&world.acme), None).await.0,
         StatusCode::NOT_FOUND
     );
+    // A folder that is none.
+    std::fs::create_dir_all(world.export_folder().join("acme")).expect("made");
+    std::fs::write(world.export_folder().join("acme/file"), "x").expect("written");
+    let (status, answer) = world.put_schedule(json!({"folder": "file"})).await;
+    assert_eq!(
+        (status, &answer["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("target")),
+        "{answer}"
+    );
+    std::fs::remove_dir_all(world.export_folder().join("acme")).expect("removed");
     // An operator's folder that is not there, as one that is not mounted, is not made.
     std::fs::remove_dir(world.export_folder()).expect("removed");
     let (_, answer) = world.put_schedule(json!({"folder": "a"})).await;

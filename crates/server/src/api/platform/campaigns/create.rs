@@ -22,7 +22,8 @@ use crate::{
 ///
 /// A flat object, or `{"campaigns": [{...}]}` with up to 10. `from` (numbers, at most 5,000, as a list or one text with
 /// commas) or `lists` (at most 5), `caller_id`, and `url` or `read_via_text` are needed. It begins at `schedule.send_at`, or at
-/// once; lists are read then, and suppressed numbers are left out.
+/// once if that is absent or past; lists are read then, and suppressed numbers are left out. Fields that are not known are ignored, as the
+/// platform does.
 #[utoipa::path(
     post, path = "/v2/accounts/{account}/campaigns", tag = "campaigns", operation_id = "create_campaigns",
     params(("account" = String, Path, description = "Account SID")),
