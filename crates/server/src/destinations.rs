@@ -7,7 +7,7 @@ use callvault_app::{
     core::AccountSid,
     schedule::{Bucket, Destinations, PlaceError, Target},
     store::{
-        Objects,
+        Objects, StoreError,
         files::Files,
         s3::{S3, S3Config},
     },
@@ -79,16 +79,14 @@ impl Destinations for Places {
                     reason: "the operator allows no folder here (`export_folder` of the region); name a bucket"
                         .to_owned(),
                 })?;
-                // A root that is gone, as one that is not mounted, is not made anew.
+                // A root that is gone, as one that is not mounted, is not made anew: it may come back.
                 if !root.is_dir() {
-                    return Err(PlaceError::Forbidden {
-                        field: "folder",
-                        reason: "the operator's folder for exports is not there".to_owned(),
-                    });
+                    return Err(PlaceError::Store(StoreError::Unavailable {
+                        store: "folder for exports",
+                        reason: "it is not there".to_owned(),
+                    }));
                 }
-                Ok(Arc::new(
-                    Files::open_plain(&root.join(account.as_str()).join(path)).await?,
-                ))
+                Ok(Arc::new(Files::open_below(root, account.as_str(), path).await?))
             }
         }
     }
@@ -147,6 +145,59 @@ mod tests {
         assert!(root.path().join("other/daily/calls/x.csv").is_file());
         let gone = Places::new(false, Some(root.path().join("unmounted"))).expect("places");
         let account: AccountSid = "acme".parse().expect("an account");
-        assert!(gone.open(&account, &Target::Folder("daily".to_owned())).await.is_err());
+        let opened = gone.open(&account, &Target::Folder("daily".to_owned())).await;
+        assert!(matches!(opened, Err(PlaceError::Store(StoreError::Unavailable { .. }))));
+    }
+
+    #[tokio::test]
+    async fn links_lead_nowhere() {
+        let root = tempfile::tempdir().expect("a folder");
+        let outside = tempfile::tempdir().expect("a folder");
+        let places = Places::new(false, Some(root.path().to_owned())).expect("places");
+        let (acme, other): (AccountSid, AccountSid) =
+            ("acme".parse().expect("an account"), "other".parse().expect("one"));
+        let daily = Target::Folder("daily".to_owned());
+        let kept = places.open(&other, &daily).await.expect("opened");
+        kept.put("calls.csv", "x".into()).await.expect("written");
+        let abandoned = root.path().join("other/daily/.writing/12-0");
+        std::fs::write(&abandoned, "x").expect("written");
+        std::fs::create_dir_all(root.path().join("acme/daily")).expect("a folder");
+        let link = |to: &std::path::Path, name: &str| {
+            std::os::unix::fs::symlink(to, root.path().join("acme").join(name)).expect("a link");
+        };
+        link(outside.path(), "out");
+        link(outside.path(), "daily/linked");
+        link(std::path::Path::new("../../other"), "daily/theirs");
+        link(&root.path().join("other/daily"), "daily/.writing");
+        // Where others' files lie, nothing is removed as abandoned, and nothing is written.
+        assert!(places.open(&acme, &daily).await.is_err());
+        std::fs::remove_file(root.path().join("acme/daily/.writing")).expect("removed");
+        assert!(places.open(&acme, &Target::Folder("out".to_owned())).await.is_err());
+        let place = places.open(&acme, &daily).await.expect("opened");
+        for name in ["linked/x.csv", "linked/a/x.csv", "theirs/daily/calls.csv"] {
+            assert!(place.put(name, "y".into()).await.is_err(), "{name}");
+            assert!(place.get(name).await.is_err(), "{name}");
+            let _ = place.delete(name).await;
+        }
+        assert_eq!(std::fs::read_dir(outside.path()).expect("a listing").count(), 0);
+        assert!(abandoned.is_file(), "nobody but its account's vault looks there");
+        assert_eq!(kept.get("calls.csv").await.expect("read"), "x");
+    }
+
+    #[tokio::test]
+    async fn only_what_was_being_written_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let writing = folder.path().join(".writing");
+        std::fs::create_dir_all(writing.join("7-0")).expect("a folder");
+        for name in ["12-0", "12", "notes.txt", "a-1"] {
+            std::fs::write(writing.join(name), "x").expect("written");
+        }
+        Files::open_plain(folder.path()).await.expect("opened");
+        let mut left: Vec<_> = std::fs::read_dir(&writing)
+            .expect("a listing")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["12", "7-0", "a-1", "notes.txt"]);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! A file appears under its name only when its bytes are on the disk: it is written under a temporary name, synced,
 //! renamed, and its folder is synced. Crate `object_store`'s local store syncs neither, so these lines are our own.
+//! Whatever a name meets on its way, links included, it stays below the folder (`cap-std`).
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -17,6 +19,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cap_std::{
+    ambient_authority,
+    fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsExt as _},
+};
 use std::ops::Range;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -32,7 +38,8 @@ const GATHER_BYTES: usize = 1024 * 1024;
 /// An object store in a folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Files {
-    folder: Arc<PathBuf>,
+    folder: Arc<Dir>,
+    place: Arc<Path>,
     /// Where, below the folder, objects lie, and what is being written.
     names: &'static str,
     temporary: &'static str,
@@ -56,47 +63,70 @@ impl Files {
         Self::open_as(folder, "", ".writing").await
     }
 
+    /// Opens a folder for people, as [`Files::open_plain`], below one that is there: no link leads out of `root`, nor out of
+    /// the first part of `path`.
+    ///
+    /// # Errors
+    /// As [`Files::open`]; when `root` is not there.
+    pub async fn open_below(root: &Path, first: &str, path: &str) -> Result<Self, StoreError> {
+        check_name(first)?;
+        check_name(path)?;
+        let (root, first, path) = (root.to_owned(), first.to_owned(), path.to_owned());
+        blocking(move || {
+            let folder = Dir::open_ambient_dir(&root, ambient_authority())?;
+            make_below(&folder, first.as_ref())?;
+            let folder = folder.open_dir(&first)?;
+            make_below(&folder, path.as_ref())?;
+            Self::begin_in(folder.open_dir(&path)?, &root.join(first).join(path), "", ".writing")
+        })
+        .await
+    }
+
     async fn open_as(folder: &Path, names: &'static str, temporary: &'static str) -> Result<Self, StoreError> {
-        let files = Self {
-            folder: Arc::new(folder.to_owned()),
+        let folder = folder.to_owned();
+        blocking(move || {
+            make_folder(&folder)?;
+            let opened = Dir::open_ambient_dir(&folder, ambient_authority())?;
+            Self::begin_in(opened, &folder, names, temporary)
+        })
+        .await
+    }
+
+    fn begin_in(folder: Dir, place: &Path, names: &'static str, temporary: &'static str) -> io::Result<Self> {
+        make_below(&folder, names.as_ref())?;
+        make_below(&folder, temporary.as_ref())?;
+        remove_abandoned(&folder.open_dir(temporary)?)?;
+        Ok(Self {
+            folder: Arc::new(folder),
+            place: place.into(),
             names,
             temporary,
             counter: Arc::default(),
-        };
-        let opened = files.clone();
-        blocking(move || {
-            make_folder(&opened.folder.join(opened.names))?;
-            make_folder(&opened.temporary())?;
-            remove_abandoned(&opened.temporary())
         })
-        .await?;
-        Ok(files)
     }
 
-    fn temporary(&self) -> PathBuf {
-        self.folder.join(self.temporary)
-    }
-
+    /// An object's path below the folder.
     fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
         check_name(name)?;
-        Ok(self.folder.join(self.names).join(name))
+        Ok(Path::new(self.names).join(name))
     }
 
     /// Creates a temporary file and holds a lock on it, by which other processes see that it is in use.
     fn create_temporary(&self) -> io::Result<Draft> {
         loop {
             let number = self.counter.fetch_add(1, Ordering::Relaxed);
-            let path = self.temporary().join(format!("{}-{number}", process::id()));
-            match fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-            {
+            let path = Path::new(self.temporary).join(format!("{}-{number}", process::id()));
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(0o600);
+            match self.folder.open_with(&path, &options) {
                 Ok(file) => {
-                    let draft = Draft { file, path: Some(path) };
+                    let draft = Draft {
+                        folder: Arc::clone(&self.folder),
+                        file: file.into_std(),
+                        path: Some(path),
+                    };
                     draft.file.lock()?;
-                    if draft.path.as_ref().is_some_and(|path| path.exists()) {
+                    if draft.path.as_ref().is_some_and(|path| self.folder.exists(path)) {
                         return Ok(draft);
                     }
                 }
@@ -110,6 +140,7 @@ impl Files {
 /// A file that is being written; removed when it is dropped unfinished.
 #[derive(Debug)]
 struct Draft {
+    folder: Arc<Dir>,
     file: File,
     path: Option<PathBuf>,
 }
@@ -121,13 +152,11 @@ impl Draft {
         let Some(path) = self.path.clone() else {
             return Err(ErrorKind::NotFound.into());
         };
-        let folder = target.parent().ok_or(ErrorKind::InvalidInput)?;
-        if !folder.is_dir() {
-            make_folder(folder)?;
-        }
-        fs::rename(&path, target)?;
+        let parent = target.parent().ok_or(ErrorKind::InvalidInput)?;
+        make_below(&self.folder, parent)?;
+        self.folder.rename(&path, &self.folder, target)?;
         self.path = None;
-        sync_folder(folder)
+        sync_below(&self.folder, parent)
     }
 }
 
@@ -135,7 +164,7 @@ impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(path) = self.path.take() {
             // What cannot be removed now is removed when the store is opened next.
-            let _ = fs::remove_file(path);
+            let _ = self.folder.remove_file(path);
         }
     }
 }
@@ -182,21 +211,57 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Creates a folder and those above it below another one, each durably.
+fn make_below(folder: &Dir, path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || folder.is_dir(path) {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    make_below(folder, parent)?;
+    match folder.create_dir_with(path, DirBuilder::new().mode(0o700)) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    sync_below(folder, parent)
+}
+
+fn sync_below(folder: &Dir, path: &Path) -> io::Result<()> {
+    folder.open(or_itself(path))?.sync_all()
+}
+
+/// A path below a folder; the folder itself if it is empty.
+fn or_itself(path: &Path) -> &Path {
+    match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    }
+}
+
 /// Removes temporary files that no living process has locked.
-fn remove_abandoned(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let Ok(file) = File::open(&path) else {
+fn remove_abandoned(folder: &Dir) -> io::Result<()> {
+    for entry in folder.entries()? {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() || !is_temporary(&entry.file_name()) {
+            continue;
+        }
+        let Ok(file) = entry.open() else {
             continue;
         };
-        if file.try_lock().is_ok() {
-            match fs::remove_file(&path) {
+        if file.into_std().try_lock().is_ok() {
+            match entry.remove_file() {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
     }
     Ok(())
+}
+
+/// Whether a file is called as those that are being written: the process, and a number.
+fn is_temporary(name: &OsStr) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = name.to_str().and_then(|name| name.split_once('-'));
+    parts.is_some_and(|(process, number)| is_number(process) && is_number(number))
 }
 
 fn store_error(error: &io::Error) -> StoreError {
@@ -250,14 +315,14 @@ impl Objects for Files {
     }
 
     async fn get(&self, name: &str) -> Result<Bytes, StoreError> {
-        let path = self.path(name)?;
-        blocking(move || fs::read(path).map(Bytes::from)).await
+        let (folder, path) = (Arc::clone(&self.folder), self.path(name)?);
+        blocking(move || folder.read(path).map(Bytes::from)).await
     }
 
     async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let path = self.path(name)?;
+        let (folder, path) = (Arc::clone(&self.folder), self.path(name)?);
         blocking(move || {
-            let file = File::open(path)?;
+            let file = folder.open(path)?.into_std();
             let size = file.metadata()?.len();
             read_range(&file, size, range)
         })
@@ -265,9 +330,10 @@ impl Objects for Files {
     }
 
     async fn get_ranges(&self, name: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
-        let (path, ranges) = (self.path(name)?, ranges.to_vec());
+        let (folder, path) = (Arc::clone(&self.folder), self.path(name)?);
+        let ranges = ranges.to_vec();
         blocking(move || {
-            let file = File::open(path)?;
+            let file = folder.open(path)?.into_std();
             let size = file.metadata()?.len();
             if ranges.len() > 1 {
                 ranges.iter().for_each(|range| announce(&file, range));
@@ -278,9 +344,9 @@ impl Objects for Files {
     }
 
     async fn get_end(&self, name: &str, end: End, bytes: u64) -> Result<(Bytes, u64), StoreError> {
-        let path = self.path(name)?;
+        let (folder, path) = (Arc::clone(&self.folder), self.path(name)?);
         blocking(move || {
-            let file = File::open(path)?;
+            let file = folder.open(path)?.into_std();
             let size = file.metadata()?.len();
             Ok((read_range(&file, size, end.range(bytes, size))?, size))
         })
@@ -288,8 +354,8 @@ impl Objects for Files {
     }
 
     async fn find_size(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        let path = self.path(name)?;
-        blocking(move || match fs::metadata(path) {
+        let (folder, path) = (Arc::clone(&self.folder), self.path(name)?);
+        blocking(move || match folder.metadata(path) {
             Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
@@ -298,9 +364,9 @@ impl Objects for Files {
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.path(name)?;
-        blocking(move || match fs::remove_file(&path) {
-            Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+        let (folder, path) = (Arc::clone(&self.folder), self.path(name)?);
+        blocking(move || match folder.remove_file(&path) {
+            Ok(()) => path.parent().map_or(Ok(()), |parent| sync_below(&folder, parent)),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
             Err(error) => Err(error),
         })
@@ -309,16 +375,15 @@ impl Objects for Files {
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
         let part = prefix.trim_end_matches('/');
-        let root = self.folder.join(self.names);
-        let start = if part.is_empty() {
-            root.clone()
-        } else {
-            self.path(part)?
+        let start = match part {
+            "" => PathBuf::from(self.names),
+            part => self.path(part)?,
         };
+        let (root, names) = (Arc::clone(&self.folder), self.names);
         blocking(move || {
             let (mut found, mut folders) = (Vec::new(), vec![start]);
             while let Some(folder) = folders.pop() {
-                let entries = match fs::read_dir(&folder) {
+                let entries = match root.read_dir(or_itself(&folder)) {
                     Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                         continue;
                     }
@@ -326,10 +391,10 @@ impl Objects for Files {
                 };
                 for entry in entries {
                     let entry = entry?;
-                    let path = entry.path();
+                    let path = folder.join(entry.file_name());
                     if entry.file_type()?.is_dir() {
                         folders.push(path);
-                    } else if let Some(name) = path.strip_prefix(&root).ok().and_then(Path::to_str) {
+                    } else if let Some(name) = path.strip_prefix(names).ok().and_then(Path::to_str) {
                         match entry.metadata() {
                             Err(error) if error.kind() == ErrorKind::NotFound => {}
                             metadata => found.push(ObjectInfo {
@@ -346,7 +411,7 @@ impl Objects for Files {
     }
 
     fn place(&self) -> String {
-        format!("folder {}", self.folder.display())
+        format!("folder {}", self.place.display())
     }
 }
 

@@ -1,15 +1,16 @@
 //! Export jobs: each is written from its beginning to its end, tells how far it is, and is tried again when it fails.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use callvault_core::{Sid, TimeUs};
 use callvault_store::{Objects, StoreError, Upload, rows::JobRow};
 use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{EXPORT_JOB, Line, exports::Lease, job_id, open};
+use super::{EXPORT_JOB, LEASE_S, Line, exports::Lease, job_id, open, seal};
 use crate::{
     error::{Result, VaultError},
     export::{ExportJob, ExportOrder, JobDelivery, JobPhase, JobRequest, JobResult, JobState, Passage, Sink},
@@ -25,6 +26,14 @@ const CHANGED_S: i64 = 30;
 const MOST_CHANGES: u32 = 5;
 /// How often the state that others see is renewed.
 const TELL_S: i64 = 1;
+
+/// What the line keeps of a job: all that is needed to end it, also when its definition is gone.
+#[derive(Serialize, Deserialize)]
+struct Queued {
+    job: ExportJob,
+    /// What it came to, once that is decided.
+    ended: Option<JobState>,
+}
 
 impl Line {
     /// Accepts an export job. It is durable when this returns.
@@ -55,7 +64,8 @@ impl Line {
 
     async fn put_in_line(&self, account: &Account, job: &ExportJob) -> Result<()> {
         let id = job_id(EXPORT_JOB, job.id);
-        self.enqueue(account, EXPORT_JOB, &id, job.created_at, &job.id).await
+        let queued = Queued { job: *job, ended: None };
+        self.enqueue(account, EXPORT_JOB, &id, job.created_at, &queued).await
     }
 
     /// Puts those in line that are not over: a process may have died before it did. Those that are there already stay as they are.
@@ -77,43 +87,100 @@ impl Line {
     }
 
     pub(super) async fn run_export_job(&self, account: &Account, mut row: JobRow) -> Result<()> {
-        let id: Sid = open(account, &row.id, &row.body)?;
-        let Some(job) = self.vault.find_export_job(account, id).await? else {
-            self.vault.delete_job_state(account, id).await?;
-            return self.finish(row).await;
-        };
-        let mut state = self.vault.find_job_state(account, id).await?;
-        if !state.phase.is_over() {
-            let written = self.attempt(account, &job, &mut row, &mut state).await;
-            let now = self.vault.now();
-            match written {
-                Ok(result) => {
-                    (state.phase, state.ended_at, state.error) = (JobPhase::Done, Some(now), None);
-                    state.result = Some(result);
-                }
-                // Somebody else has the job by now, or nobody wants it any more.
+        let mut queued: Queued = open(account, &row.id, &row.body)?;
+        let job = queued.job;
+        if queued.ended.is_none() && self.vault.find_export_job(account, job.id).await?.is_some() {
+            let mut state = self.vault.find_job_state(account, job.id).await?;
+            match self.attempt(account, &job, &mut row, &mut state).await {
+                Ok(result) => state.result = Some(result),
+                // Somebody else has the job by now.
                 Err(VaultError::Store(StoreError::Conflict { what: "a job's lease" })) => return Ok(()),
-                Err(VaultError::NotFound { what: "export job" }) => {
-                    self.vault.delete_job_state(account, id).await?;
-                    return self.finish(row).await;
-                }
+                Err(VaultError::NotFound { what: "export job" }) => return self.forget_job(account, &job, row).await,
                 Err(error) => {
                     if let Some(pause_s) = fail(&mut state, &error) {
-                        self.vault.put_job_state(account, id, &state).await?;
-                        row.run_at = now.plus_seconds(pause_s);
-                        return Ok(self.vault.catalog.release(&row).await?);
+                        row.run_at = self.vault.now().plus_seconds(pause_s);
+                        return match self.vault.catalog.release(&row).await {
+                            Err(StoreError::Conflict { .. }) => Ok(()),
+                            Err(error) => Err(error.into()),
+                            Ok(()) => self.vault.put_job_state(account, job.id, &state).await,
+                        };
                     }
-                    (state.phase, state.ended_at) = (JobPhase::Failed, Some(now));
                 }
             }
-            self.vault.put_job_state(account, id, &state).await?;
-            if self.vault.find_export_job(account, id).await?.is_none() {
-                self.vault.delete_job_state(account, id).await?;
-                return self.finish(row).await;
+            (state.phase, state.ended_at) = match state.result {
+                Some(_) => (JobPhase::Done, Some(self.vault.now())),
+                None => (JobPhase::Failed, Some(self.vault.now())),
+            };
+            // Whoever holds the lease says what it came to, and nobody after it.
+            row.body = seal(
+                account,
+                &row.id,
+                &Queued {
+                    job,
+                    ended: Some(state.clone()),
+                },
+            )?;
+            row.lease_until = Some(self.vault.now().plus_seconds(LEASE_S));
+            match self.vault.catalog.renew(&row).await {
+                Err(StoreError::Conflict { .. }) => {
+                    self.delete_attempts(account, &job, row.attempts..=row.attempts).await;
+                    return Ok(());
+                }
+                renewed => renewed?,
             }
+            queued.ended = Some(state);
         }
+        let Some(state) = queued.ended else {
+            return self.forget_job(account, &job, row).await;
+        };
+        self.vault.put_job_state(account, job.id, &state).await?;
+        // It may have been cancelled since it was last looked at.
+        if self.vault.find_export_job(account, job.id).await?.is_none() {
+            return self.forget_job(account, &job, row).await;
+        }
+        // What processes left that died after they had delivered.
+        let kept = state
+            .result
+            .as_ref()
+            .and_then(|result| result.object.as_deref())
+            .unwrap_or_default();
+        let left = 1..=row.attempts;
+        self.delete_attempts(
+            account,
+            &job,
+            left.filter(|attempt| !kept.starts_with(&folder(&job, *attempt))),
+        )
+        .await;
         self.tell_of_job(account, &job, &state).await?;
         self.finish(row).await
+    }
+
+    /// Ends a job that nobody wants any more.
+    async fn forget_job(&self, account: &Account, job: &ExportJob, row: JobRow) -> Result<()> {
+        self.delete_attempts(account, job, 1..=row.attempts).await;
+        self.vault.delete_job_state(account, job.id).await?;
+        self.finish(row).await
+    }
+
+    /// Removes what attempts brought to the target, as far as it lets go of it.
+    async fn delete_attempts(&self, account: &Account, job: &ExportJob, attempts: impl Iterator<Item = i64>) {
+        let mut attempts = attempts.peekable();
+        if job.order.delivery != JobDelivery::Target || attempts.peek().is_none() {
+            return;
+        }
+        let Ok(place) = self.open_target(account).await else {
+            return;
+        };
+        for attempt in attempts {
+            for name in [object_name(job, attempt), manifest_name(job, attempt)] {
+                let _ = place.delete(&name).await;
+            }
+        }
+    }
+
+    async fn open_target(&self, account: &Account) -> Result<Arc<dyn Objects>> {
+        let schedule = self.vault.find_schedule(account).await?.ok_or_else(no_target)?;
+        Ok(self.destinations.open(&account.sid, &schedule.target).await?)
     }
 
     /// Writes it once.
@@ -134,12 +201,11 @@ impl Line {
         };
         let place = match job.order.delivery {
             JobDelivery::Download => None,
-            JobDelivery::Target => {
-                let schedule = self.vault.find_schedule(account).await?.ok_or_else(no_target)?;
-                Some(self.destinations.open(&account.sid, &schedule.target).await?)
-            }
+            JobDelivery::Target => Some(self.open_target(account).await?),
         };
-        let object = format!("exports/{}/{}", job.id, job.order.file_name());
+        // Each attempt has its own: one whose lease was lost takes nothing from who has it now.
+        let attempt = row.attempts;
+        let object = object_name(job, attempt);
         let mut sink = JobSink {
             upload: None,
             beat: Beat {
@@ -172,11 +238,14 @@ impl Line {
             }
         };
         result.object = Some(object.clone());
-        let checked = self.check_object(job, &result, place.as_ref(), &mut beat).await;
+        let manifest = manifest_name(job, attempt);
+        let checked = self
+            .check_object(job, &result, &manifest, place.as_ref(), &mut beat)
+            .await;
         if let Err(error) = checked {
             // Nothing lies there that was not read back, or that nobody wants any more.
             let _ = place.delete(&object).await;
-            let _ = place.delete(&manifest_name(job)).await;
+            let _ = place.delete(&manifest).await;
             return Err(error);
         }
         Ok(result)
@@ -218,6 +287,7 @@ impl Line {
         &self,
         job: &ExportJob,
         result: &JobResult,
+        manifest_name: &str,
         place: &dyn Objects,
         beat: &mut Beat<'_>,
     ) -> Result<()> {
@@ -228,9 +298,8 @@ impl Line {
         manifest["written_at"] = json!(self.vault.now().to_string());
         let text = Bytes::from(format!("{manifest:#}\n"));
         let pieces = futures::stream::iter([Ok(text)]).boxed();
-        write_object(place, beat, &manifest_name(job), pieces).await?;
-        // It may have been cancelled since it was last looked at.
-        beat.tell().await
+        write_object(place, beat, manifest_name, pieces).await?;
+        Ok(())
     }
 
     /// Tells the account's webhooks, and its activity log when it failed, that a job is over.
@@ -249,8 +318,17 @@ impl Line {
     }
 }
 
-fn manifest_name(job: &ExportJob) -> String {
-    format!("exports/{}/manifest.json", job.id)
+/// Where an attempt puts what it writes.
+fn folder(job: &ExportJob, attempt: i64) -> String {
+    format!("exports/{}/{attempt}/", job.id)
+}
+
+fn object_name(job: &ExportJob, attempt: i64) -> String {
+    folder(job, attempt) + &job.order.file_name()
+}
+
+fn manifest_name(job: &ExportJob, attempt: i64) -> String {
+    folder(job, attempt) + "manifest.json"
 }
 
 /// What is told of a job that is whole.

@@ -52,12 +52,20 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The longest recording taken by one request; longer ones are imported by the CLI.
 pub const MAX_AUDIO_BYTES: usize = 64 * 1024 * 1024;
 
+/// What the description begins with.
+const DESCRIPTION: &str = "Keeps telephony records as long as it must, forgets them on time, and proves both.\n\n\
+    Programs come with a token, by Basic authentication: `curl -u KEY:SECRET https://HOST/v1/accounts/ACCOUNT/holds`. An owner or \
+    admin makes tokens (`POST .../tokens`, or `callvault tokens create` on the operator's machine), with a role and, where less is \
+    enough, scopes. People sign in (`POST /v1/session`) and come with the session's cookie. Who may do what: docs/access.md.\n\n\
+    The vault's own operations take and give times as RFC 3339 in UTC, and answer errors as RFC 9457 problems that name the `field`. \
+    The telephony platform's operations (`platform`, `campaigns` and `contacts`) keep its forms, its times and its errors.";
+
 /// The API's description, served as `/openapi.json`.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Callvault",
-        description = "Keeps telephony records as long as it must, forgets them on time, and proves both. Times are RFC 3339 in UTC. Errors are RFC 9457 problems.",
+        description = DESCRIPTION,
     ),
     paths(
         records::create::create, records::bulk::bulk,

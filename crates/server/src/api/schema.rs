@@ -40,6 +40,10 @@ pub(super) fn refine(openapi: &mut OpenApi) {
         if let (Some(RefOr::T(Schema::Object(object))), Some(form)) =
             (components.schemas.get_mut(name), read_schema(form))
         {
+            let form = match object.properties.get(property).and_then(said_of) {
+                Some(said) => with_description(form, &said),
+                None => form,
+            };
             object.properties.insert(property.to_owned(), form);
         }
     }
@@ -117,6 +121,23 @@ fn properties() -> Vec<(&'static str, &'static str, Value)> {
         ("NewExportJob", "from", given_moment()),
         ("NewExportJob", "to", given_moment()),
     ]
+}
+
+/// What the derived description says of a property.
+fn said_of(schema: &RefOr<Schema>) -> Option<Value> {
+    let mut json = serde_json::to_value(schema).ok()?;
+    json.get_mut("description").map(Value::take)
+}
+
+fn with_description(schema: RefOr<Schema>, said: &Value) -> RefOr<Schema> {
+    let json = serde_json::to_value(&schema)
+        .ok()
+        .filter(|json| json["description"].is_null());
+    let described = json.and_then(|mut json| {
+        json["description"] = said.clone();
+        read_schema(json)
+    });
+    described.unwrap_or(schema)
 }
 
 fn read_schema(json: Value) -> Option<RefOr<Schema>> {

@@ -23,6 +23,8 @@ use crate::{
 
 const JOBS: &str = "/v1/accounts/acme/exports/jobs";
 
+type Waiting = fn(Arc<Semaphore>, Arc<Semaphore>) -> Spoil;
+
 impl World {
     async fn order(&self, body: Value) -> String {
         let (status, job) = self.post(JOBS, body).await;
@@ -37,10 +39,10 @@ impl World {
         job
     }
 
-    async fn waiting_line(&self) -> (Arc<Line>, Arc<Semaphore>, Arc<Semaphore>) {
+    async fn waiting_line(&self, spoil: Waiting) -> (Arc<Line>, Arc<Semaphore>, Arc<Semaphore>) {
         let places = Places::new(true, Some(self.export_folder())).expect("places");
         let (waiting, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let spoil = Spoil::Waits(Arc::clone(&waiting), Arc::clone(&go_on));
+        let spoil = spoil(Arc::clone(&waiting), Arc::clone(&go_on));
         let line = self.private_line(Some(Arc::new(Spoiled(places, spoil)))).await;
         (Arc::new(line), waiting, go_on)
     }
@@ -143,7 +145,7 @@ async fn a_job_is_seen_on_its_way_to_the_target_and_outlives_its_worker() {
     assert_eq!(status, StatusCode::OK, "{said}");
     good(&world.serving.doors[0].door.line.work().await);
     let id = world.order(json!({"class": "call", "delivery": "target"})).await;
-    let (line, waiting, go_on) = world.waiting_line().await;
+    let (line, waiting, go_on) = world.waiting_line(Spoil::Waits).await;
     let worker = tokio::spawn(async move { line.work().await });
     // The header line is written; then the rows wait.
     waiting.acquire().await.expect("open").forget();
@@ -169,15 +171,18 @@ async fn a_job_is_seen_on_its_way_to_the_target_and_outlives_its_worker() {
     let job = world.job(&id).await;
     assert_eq!(job["state"], "done", "{job}");
     let result = &job["result"];
-    assert_eq!(result["object"], format!("exports/{id}/calls.csv"));
+    assert_eq!(result["object"], format!("exports/{id}/2/calls.csv"));
     assert!(result.get("path").is_none());
     let files = Files::open_plain(&world.export_folder().join("acme/daily"))
         .await
         .expect("a folder");
-    let bytes = files.get(&format!("exports/{id}/calls.csv")).await.expect("the object");
+    let bytes = files
+        .get(&format!("exports/{id}/2/calls.csv"))
+        .await
+        .expect("the object");
     assert_eq!(result["sha256"], hex::encode(sha256(&[&bytes])));
     let manifest = files
-        .get(&format!("exports/{id}/manifest.json"))
+        .get(&format!("exports/{id}/2/manifest.json"))
         .await
         .expect("the manifest");
     let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
@@ -230,7 +235,7 @@ async fn a_cancelled_job_ends_and_leaves_nothing() {
     // On its way, and so late that nothing is looked at before the end.
     for seconds in [2, 0] {
         let id = world.order(json!({"class": "call", "delivery": "target"})).await;
-        let (line, waiting, go_on) = world.waiting_line().await;
+        let (line, waiting, go_on) = world.waiting_line(Spoil::Waits).await;
         let worker = tokio::spawn(async move { line.work().await });
         waiting.acquire().await.expect("open").forget();
         let place = format!("{JOBS}/{id}");
@@ -368,5 +373,95 @@ async fn jobs_are_bounded() {
         40,
         "ten to do and thirty done"
     );
+    world.serving.close().await;
+}
+
+/// The objects of export jobs, as paths.
+async fn exported(world: &World) -> Vec<String> {
+    let files = Files::open_plain(&world.export_folder().join("acme/daily")).await;
+    let listed = files.expect("a folder").list("exports/").await.expect("a listing");
+    let mut names: Vec<_> = listed.into_iter().map(|object| object.name).collect();
+    names.sort();
+    names
+}
+
+async fn with_target() -> World {
+    let world = world().await;
+    world.calls(20).await;
+    let (status, said) = world.put_schedule(json!({"folder": "daily"})).await;
+    assert_eq!(status, StatusCode::OK, "{said}");
+    good(&world.serving.doors[0].door.line.work().await);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_the_job_takes_nothing_from_who_has_it() {
+    let world = with_target().await;
+    let id = world.order(json!({"class": "call", "delivery": "target"})).await;
+    let (line, waiting, go_on) = world.waiting_line(Spoil::WaitsToRead).await;
+    let slow = tokio::spawn(async move { line.work().await });
+    waiting.acquire().await.expect("open").forget();
+    // It stands still while it reads back, and somebody else does it all.
+    world.clock.advance_to(world.now().plus_seconds(61));
+    good(&world.private_line(None).await.work().await);
+    let done = world.job(&id).await;
+    assert_eq!(done["state"], "done", "{done}");
+    let names = [
+        format!("exports/{id}/2/calls.csv"),
+        format!("exports/{id}/2/manifest.json"),
+    ];
+    assert_eq!(done["result"]["object"], names[0]);
+    assert_eq!(
+        exported(&world).await,
+        names,
+        "what the other one had delivered is gone"
+    );
+    go_on.add_permits(1_000);
+    good(&slow.await.expect("it ended"));
+    assert_eq!(exported(&world).await, names);
+    assert_eq!(world.job(&id).await, done);
+    world.serving.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_cancelled_after_its_process_died_leaves_nothing() {
+    let world = with_target().await;
+    let id = world.order(json!({"class": "call", "delivery": "target"})).await;
+    let (line, waiting, _) = world.waiting_line(Spoil::WaitsToRead).await;
+    let dying = tokio::spawn(async move { line.work().await });
+    waiting.acquire().await.expect("open").forget();
+    dying.abort();
+    assert!(dying.await.is_err());
+    assert_eq!(exported(&world).await, [format!("exports/{id}/1/calls.csv")]);
+    let place = format!("{JOBS}/{id}");
+    let (status, _) = world.send(Method::DELETE, &place, Some(&world.acme), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    world.clock.advance_to(world.now().plus_seconds(61));
+    good(&world.private_line(None).await.work().await);
+    assert_eq!(exported(&world).await, Vec::<String>::new());
+    world.serving.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_mounted_is_waited_for() {
+    let world = with_target().await;
+    let id = world.order(json!({"class": "call", "delivery": "target"})).await;
+    let (folder, away) = (world.export_folder(), world.export_folder().with_extension("away"));
+    std::fs::rename(&folder, &away).expect("unmounted");
+    let line = world.private_line(None).await;
+    line.work().await;
+    let job = world.job(&id).await;
+    assert_eq!(job["state"], "failing", "{job}");
+    assert!(
+        job["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("folder for exports")),
+        "{job}"
+    );
+    assert!(!folder.exists(), "it is not made anew");
+    std::fs::rename(&away, &folder).expect("mounted");
+    world.clock.advance_to(world.now().plus_seconds(61));
+    good(&line.work().await);
+    assert_eq!(world.job(&id).await["state"], "done");
     world.serving.close().await;
 }

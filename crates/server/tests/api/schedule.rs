@@ -442,7 +442,7 @@ async fn what_a_schedule_may_not_be_names_the_field() {
     // An operator's folder that is not there, as one that is not mounted, is not made.
     std::fs::remove_dir(world.export_folder()).expect("removed");
     let (_, answer) = world.put_schedule(json!({"folder": "a"})).await;
-    assert_eq!(answer["field"], "folder", "{answer}");
+    assert_eq!(answer["field"], "target", "{answer}");
     assert!(!Path::new(&world.export_folder()).exists());
     world.serving.close().await;
 }

@@ -19,6 +19,8 @@ pub(crate) enum Spoil {
     Bits,
     /// It writes when it is let: how often somebody waited, and how often it may go on.
     Waits(Arc<Semaphore>, Arc<Semaphore>),
+    /// It gives back what was written when it is let.
+    WaitsToRead(Arc<Semaphore>, Arc<Semaphore>),
 }
 
 /// Targets with something wrong.
@@ -87,6 +89,10 @@ impl Objects for Place {
     }
 
     async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        if let Spoil::WaitsToRead(waiting, go_on) = &self.1 {
+            waiting.add_permits(1);
+            go_on.acquire().await.expect("open").forget();
+        }
         self.0.get_range(name, range).await
     }
 

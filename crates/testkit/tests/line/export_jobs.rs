@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use callvault_app::{
     Vault,
-    export::{ExportJob, ExportOrder, Format, JobContent, JobDelivery, JobPhase},
+    export::{ExportJob, ExportOrder, Format, JobContent, JobDelivery, JobPhase, JobState},
 };
 use callvault_core::{AccountSid, Class, Plan, Reader};
 use callvault_testkit::{
@@ -23,6 +23,17 @@ async fn fill(world: &World) -> AccountSid {
         .collect();
     world.vault.ingest(&sid, &calls).await.expect("stored");
     sid
+}
+
+trait Jobs {
+    async fn jobs(&self, account: &AccountSid) -> Vec<(ExportJob, JobState)>;
+}
+
+impl Jobs for World {
+    async fn jobs(&self, account: &AccountSid) -> Vec<(ExportJob, JobState)> {
+        let account = self.vault.get_account(account).await.expect("acme");
+        self.vault.list_export_jobs(&account).await.expect("jobs")
+    }
 }
 
 /// Orders an export and works on it, as far as the stores let it.
@@ -45,6 +56,7 @@ async fn order_and_work(vault: &Arc<Vault>, sid: &AccountSid) -> Option<ExportJo
 }
 
 async fn crash_everywhere(pair: Pair, step: usize) {
+    let mut over = 0;
     for mode in Mode::ALL {
         for n in (0..).step_by(step) {
             let mut world = World::new(pair, at(START)).await;
@@ -57,14 +69,18 @@ async fn crash_everywhere(pair: Pair, step: usize) {
             let place = struck.clone().unwrap_or_default();
             drop(vault);
             world.restart().await;
+            let before = world.jobs(&sid).await;
             // Whoever works next ends what was begun: once the lease is over, and the pause after a failure.
             let line = Phone::default().line(Arc::clone(&world.vault));
             for seconds in [90, 400] {
                 world.clock.advance_to(at(START).plus_seconds(seconds));
                 assert_eq!(line.work().await.failures, Vec::<String>::new(), "{place}");
             }
-            let account = world.vault.get_account(&sid).await.expect("acme");
-            let jobs = world.vault.list_export_jobs(&account).await.expect("jobs");
+            let jobs = world.jobs(&sid).await;
+            if before.iter().any(|(_, state)| state.phase.is_over()) {
+                assert_eq!(jobs, before, "{place}: what was over was written again");
+                over += 1;
+            }
             if let Some(ordered) = ordered {
                 assert_eq!(
                     jobs.first().map(|(job, _)| job),
@@ -88,6 +104,7 @@ async fn crash_everywhere(pair: Pair, step: usize) {
             }
         }
     }
+    assert!(over > 0, "no crash came after the end was decided");
 }
 
 #[tokio::test(flavor = "multi_thread")]

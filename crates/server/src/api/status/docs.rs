@@ -24,7 +24,7 @@ const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:52rem;mar
 #[template(path = "docs.html")]
 struct Page<'a> {
     title: &'a str,
-    description: &'a str,
+    paragraphs: Vec<String>,
     style: &'a str,
     groups: Vec<Group>,
     schemas: Vec<Schema>,
@@ -88,6 +88,27 @@ struct Member {
 
 fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
+}
+
+fn paragraphs(text: &str) -> Vec<String> {
+    let parts = text.split("\n\n").filter(|paragraph| !paragraph.is_empty());
+    parts.map(ToOwned::to_owned).collect()
+}
+
+#[expect(unreachable_pub, reason = "what the macro makes of a filter")]
+mod filters {
+    use askama::filters::{Html, Safe, escape};
+
+    /// Escapes a text, and marks what stands between backticks as code.
+    #[askama::filter_fn]
+    pub(super) fn code(text: impl std::fmt::Display, _: &dyn askama::Values) -> askama::Result<Safe<String>> {
+        let text = escape(text.to_string(), Html)?.to_string();
+        let parts = text.split('`').enumerate().map(|(n, part)| match n % 2 {
+            0 => part.to_owned(),
+            _ => format!("<code>{part}</code>"),
+        });
+        Ok(Safe(parts.collect()))
+    }
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -167,11 +188,7 @@ fn read_operation(method: &str, path: &str, operation: &Value) -> Operation {
         method: method.to_ascii_uppercase(),
         path: path.to_owned(),
         summary: text(operation, "summary"),
-        paragraphs: text(operation, "description")
-            .split("\n\n")
-            .filter(|paragraph| !paragraph.is_empty())
-            .map(ToOwned::to_owned)
-            .collect(),
+        paragraphs: paragraphs(&text(operation, "description")),
         parameters: items(&operation["parameters"])
             .map(|parameter| Parameter {
                 name: text(parameter, "name"),
@@ -273,7 +290,7 @@ static PAGE: LazyLock<Option<String>> = LazyLock::new(|| {
     let described = serde_json::to_value(crate::api::ApiDoc::openapi()).ok()?;
     let page = Page {
         title: described["info"]["title"].as_str()?,
-        description: described["info"]["description"].as_str()?,
+        paragraphs: paragraphs(described["info"]["description"].as_str()?),
         style: STYLE,
         groups: read_groups(&described),
         schemas: read_schemas(&described),

@@ -15,8 +15,8 @@ use crate::{
 
 /// Cancel or forget an export job
 ///
-/// One that is under way ends within some seconds; what it wrote to a target by then is not kept there. What a job that
-/// is done wrote to a target stays.
+/// One that is under way ends within some seconds, one whose process died within two minutes; what it brought to a target
+/// by then is removed. What a job that is done brought to a target stays.
 #[utoipa::path(
     delete, path = "/v1/accounts/{account}/exports/jobs/{id}", tag = "exports", operation_id = "delete_export_job",
     params(
