@@ -152,7 +152,7 @@ fn frames_of_mp3(meta: &RecordingMeta) -> u64 {
     frames.min(u64::MAX / 64).next_multiple_of(frame)
 }
 
-fn wav_head(shape: Shape, data_bytes: u64) -> Vec<u8> {
+pub(crate) fn wav_head(shape: Shape, data_bytes: u64) -> Vec<u8> {
     // The length was decided to fit.
     let data_bytes = u32::try_from(data_bytes).unwrap_or(u32::MAX);
     let block = shape.channels.saturating_mul(2);

@@ -390,9 +390,11 @@ impl Vault {
             account_key: Some(account.key),
             ..Doomed::default()
         };
+        self.delete_takes(&account.sid).await?;
         leaves.push(self.shred(account, None, Cause::Closure, doomed, now).await?);
         self.keys.forget_account(account.key);
-        Ok(())
+        // A call that went on until now may have added to its take; from now on it cannot.
+        self.delete_takes(&account.sid).await
     }
 
     /// Destroys every key of an account but its own.

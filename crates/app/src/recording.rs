@@ -84,6 +84,12 @@ impl Vault {
     /// [`VaultError::Refused`] when its term is over already; [`VaultError::Invalid`] for a moment in the future or a
     /// SID that does not begin with it; [`VaultError::RecordingKnown`].
     pub async fn begin_recording(&self, account: &Account, mut new: NewRecording) -> Result<RecordingUpload<'_>> {
+        new.meta.policy_version = Some(self.decide_consent(account, &new.meta).await?);
+        self.begin_decided(account, new).await
+    }
+
+    /// Begins a recording whose consent was decided, by the gate of its call.
+    pub(crate) async fn begin_decided(&self, account: &Account, new: NewRecording) -> Result<RecordingUpload<'_>> {
         let now = self.now();
         if new.sid.at_ms().0 != new.at.0.div_euclid(1_000) * 1_000 {
             return Err(VaultError::invalid("sid", "does not begin with the recording's time"));
@@ -98,7 +104,6 @@ impl Vault {
         if self.catalog.find_recording(&account.sid, new.sid).await?.is_some() {
             return Err(VaultError::RecordingKnown);
         }
-        new.meta.policy_version = Some(self.decide_consent(account, &new.meta).await?);
         let (secret, key) = self.keys.make(&account.sid, KeyPurpose::Recording)?;
         let object = ObjectId(random_bytes()?);
         let name = object_names::recording(&account.sid, object);

@@ -233,6 +233,18 @@ impl Consenting {
         }
     }
 
+    /// Whether recording was switched on for the call.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// What was wanted of the person.
+    #[must_use]
+    pub const fn rule(&self) -> Rule {
+        self.rule
+    }
+
     /// Whether the call is over.
     #[must_use]
     pub const fn is_over(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Work on the line that a crash interrupts: support requests, campaigns and export jobs, whatever call of a store fails.
+//! Work on the line that a crash interrupts: support requests, campaigns, export jobs and live calls, whatever call of a store fails.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -6,6 +6,8 @@
 mod campaigns;
 #[path = "line/export_jobs.rs"]
 mod export_jobs;
+#[path = "line/live.rs"]
+mod live;
 #[path = "line/requests.rs"]
 mod requests;
 

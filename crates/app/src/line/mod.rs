@@ -10,6 +10,7 @@ mod courier;
 mod delivery;
 mod export_jobs;
 mod exports;
+mod live;
 mod orders;
 mod request;
 mod webhook;
@@ -45,11 +46,13 @@ pub use alerts::{ALERTS, Alerts, MAX_ADDRESSES};
 pub use campaign::{CallDetail, Campaign, CampaignQuery, Definition};
 pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
 pub use courier::{Courier, Letter, Mail, Mailer, Payload, PostError};
+pub use live::{LiveCall, RENEW_S};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
 pub use request::{Person, RequestView, Step};
 pub use webhook::{EVENTS, Endpoint, MAX_ENDPOINTS};
 
 use delivery::Delivery;
+use live::Live;
 use orders::Running;
 
 /// How long a process may hold a job before another takes it over.
@@ -63,6 +66,8 @@ const LANE_WIDTH: usize = 8;
 const CALL: &str = "call";
 const MESSAGE: &str = "message";
 const REQUEST: &str = "request";
+/// A call that is answered here.
+const LIVE: &str = "live";
 /// A run of exports on schedule.
 const EXPORT: &str = "export";
 /// An export that was asked for as a job.
@@ -143,6 +148,12 @@ impl Line {
         self
     }
 
+    /// The vault it works for.
+    #[must_use]
+    pub const fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
     /// What the carrier is called.
     #[must_use]
     pub fn carrier_name(&self) -> &'static str {
@@ -187,6 +198,9 @@ impl Line {
             .await?
         {
             return Ok(running.call(self.vault.now()));
+        }
+        if let Some(live) = self.find_running::<Live>(account, &job_id(LIVE, sid)).await? {
+            return Ok(live.call);
         }
         match self.vault.get_record(&account.sid, Class::Call, sid, reader).await? {
             Record::Call(call) => Ok(call),
@@ -339,6 +353,7 @@ impl Line {
             CALL => self.run_call(&account, job).await,
             MESSAGE => self.run_message(&account, job).await,
             REQUEST => self.run_request(&account, job).await,
+            LIVE => self.run_live(&account, job).await,
             EXPORT => self.run_export(&account, job).await,
             EXPORT_JOB => self.run_export_job(&account, job).await,
             CAMPAIGN => self.run_campaign(&account, job).await,
@@ -422,7 +437,7 @@ impl Line {
 /// Kinds that are not at their limit.
 fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
     let free = |kind: &&'static str, limit: usize| busy.get(kind).is_none_or(|count| *count < limit);
-    [CALL, MESSAGE, REQUEST]
+    [CALL, MESSAGE, REQUEST, LIVE]
         .into_iter()
         .filter(|kind| free(kind, ORDERS_AT_ONCE))
         .chain(
