@@ -162,20 +162,30 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Refused`] when it does not.
     pub(crate) async fn decide_consent(&self, account: &Account, meta: &RecordingMeta) -> Result<u32> {
-        let policy = self.get_consent_policy(account).await?.policy;
         let [_, called] = &meta.parties;
-        let country = country_of(called).unwrap_or(account.country);
+        let (policy, rule) = self.consent_rule(account, called).await?;
         // Who sends a recording has switched it on.
         let switches = Switches {
             call: Some(true),
             ..Switches::default()
         };
-        let mut call = Consenting::new(switches, policy.rule_in(Some(country.as_ref())), policy.version);
+        let mut call = Consenting::new(switches, rule, policy.policy.version);
         call.note(self.now(), event_of(&meta.consent));
         match call.basis() {
             Some(_) => Ok(call.policy_version()),
             None => Err(refuse_announced()),
         }
+    }
+
+    /// The policy in force, and the rule for a called party.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn consent_rule(&self, account: &Account, called: &Number) -> Result<(ConsentPolicy, Rule)> {
+        let policy = self.get_consent_policy(account).await?;
+        let country = country_of(called).unwrap_or(account.country);
+        let rule = policy.policy.rule_in(Some(country.as_ref()));
+        Ok((policy, rule))
     }
 
     /// Adopts a policy as the next version. One that says what the one in force says is no new version.

@@ -169,6 +169,21 @@ pub(crate) fn wav_head(shape: Shape, data_bytes: u64) -> Vec<u8> {
     head
 }
 
+/// Decodes a short piece of audio, such as a prompt: samples of 16 bits of all channels in turn.
+///
+/// # Errors
+/// [`VaultError::Refused`] when it is none that can be decoded.
+pub async fn decode_short(audio: Bytes, format: AudioFormat) -> Result<(Shape, Vec<i16>)> {
+    let (shape, pieces) = decode::decode(futures::stream::iter([Ok(audio)]).boxed(), format).await?;
+    let bytes: Vec<Bytes> = pieces.try_collect().await?;
+    let samples = bytes
+        .concat()
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect();
+    Ok((shape, samples))
+}
+
 impl Vault {
     /// A recording in another format, as [`decide_conversion`] allowed it. What cannot be decoded is refused here, before
     /// anything of it was given.

@@ -20,6 +20,7 @@ pub mod document;
 pub mod error;
 pub mod exophone;
 pub mod export;
+pub mod flow;
 pub mod forecast;
 pub mod hold;
 pub mod import;

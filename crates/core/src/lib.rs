@@ -6,6 +6,7 @@
 //! - [`time`]: microseconds, UTC days, calendar years.
 //! - [`class`]: the eight data classes and the three plans.
 //! - [`consent`]: whether a call is recorded, on what that rests, and what ends it.
+//! - [`flow`]: what a caller hears and is asked, and that nobody is recorded untold.
 //! - [`record`]: what a call, a message and a recording are.
 //! - [`number`]: telephone numbers as they are hashed and compared.
 //! - [`document`]: what lives and changes: contacts, lists, campaigns, requests.
@@ -28,6 +29,7 @@ pub mod class;
 pub mod consent;
 pub mod decision;
 pub mod document;
+pub mod flow;
 pub mod forecast;
 pub mod hold;
 pub mod id;

@@ -44,11 +44,11 @@ pub trait Take: Send {
     /// Those of the store.
     async fn finish(&mut self, story: &Consenting) -> Result<(), Self::Error>;
 
-    /// Nothing of it is to be left. Called again when it failed.
+    /// Nothing of it is to be left, as this story says. Called again when it failed.
     ///
     /// # Errors
     /// Those of the store.
-    async fn destroy(&mut self) -> Result<(), Self::Error>;
+    async fn destroy(&mut self, story: &Consenting) -> Result<(), Self::Error>;
 }
 
 /// A call's consent, and what it lets be kept.
@@ -95,7 +95,7 @@ impl<S: Studio> Gate<S> {
     pub async fn settle(&mut self) -> Result<(), S::Error> {
         let Some(take) = &mut self.take else { return Ok(()) };
         if self.is_doomed {
-            take.destroy().await?;
+            take.destroy(&self.story).await?;
             self.is_doomed = false;
         } else if self.story.is_over() {
             take.finish(&self.story).await?;
@@ -194,7 +194,7 @@ mod tests {
             })
         }
 
-        async fn destroy(&mut self) -> Result<(), &'static str> {
+        async fn destroy(&mut self, _: &Consenting) -> Result<(), &'static str> {
             self.with(|shelf| shelf.open = None)
         }
     }

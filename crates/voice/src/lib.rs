@@ -4,7 +4,10 @@
 pub mod digits;
 pub mod g711;
 pub mod gate;
+pub mod media;
+pub mod prompts;
 pub mod rtp;
 pub mod sdp;
+pub mod sip;
 pub mod timeline;
 pub mod tones;

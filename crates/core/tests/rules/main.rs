@@ -11,6 +11,7 @@ mod campaigns;
 mod changes;
 mod consent;
 mod deletion;
+mod flow;
 mod model;
 mod planning;
 mod proofs;

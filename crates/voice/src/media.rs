@@ -1,0 +1,256 @@
+//! The media of a leg: a socket, whom it hears, and what it sends.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use callvault_app::seal::random_bytes;
+use tokio::net::UdpSocket;
+
+use crate::{
+    digits::Events,
+    g711::{Law, RATE_HZ},
+    rtp::Packet,
+    sdp::{Audio, Direction},
+    tones::Ear,
+};
+
+/// Samples of a packet: 20 ms.
+pub const FRAME_SAMPLES: usize = 160;
+/// Milliseconds of a packet.
+pub const FRAME_MS: u64 = 20;
+/// The longest packet that is taken.
+pub const MAX_PACKET_BYTES: usize = 2_048;
+
+/// The ports that media are taken on; even ones.
+#[derive(Debug)]
+pub struct Ports {
+    address: IpAddr,
+    range: RangeInclusive<u16>,
+    next: AtomicU16,
+}
+
+impl Ports {
+    /// Ports of an address.
+    #[must_use]
+    pub const fn new(address: IpAddr, range: RangeInclusive<u16>) -> Self {
+        let first = *range.start();
+        Self {
+            address,
+            range,
+            next: AtomicU16::new(first),
+        }
+    }
+
+    /// Takes a free port.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn take(&self) -> io::Result<UdpSocket> {
+        let (first, last) = (*self.range.start(), *self.range.end());
+        for _ in 0..=(last - first) / 2 {
+            let port = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |port| {
+                Some(if last - port < 2 { first } else { port + 2 })
+            });
+            let port = port.unwrap_or(first);
+            match UdpSocket::bind((self.address, port)).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                bound => return bound,
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+}
+
+/// What a leg says.
+pub enum Heard<'p> {
+    /// Audio.
+    Audio(Packet<'p>),
+    /// A packet of a key that is pressed, and the key when it is the first one.
+    Key(Packet<'p>, Option<char>),
+}
+
+/// The media of a leg.
+pub struct Media {
+    socket: UdpSocket,
+    /// Whom it hears and answers.
+    remote: Option<Audio>,
+    /// The port that packets come from, once one came.
+    source_port: Option<u16>,
+    law: Law,
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    keys: Events,
+    ear: Ear,
+    /// Keys in the audio that are not told yet.
+    heard: Vec<char>,
+    buffer: Vec<u8>,
+}
+
+impl Media {
+    /// Media on a socket.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn new(socket: UdpSocket, law: Law) -> io::Result<Self> {
+        let random: [u8; 10] = random_bytes().map_err(io::Error::other)?;
+        let [s0, s1, s2, s3, q0, q1, t0, t1, t2, t3] = random;
+        Ok(Self {
+            socket,
+            remote: None,
+            source_port: None,
+            law,
+            ssrc: u32::from_be_bytes([s0, s1, s2, s3]),
+            sequence: u16::from_be_bytes([q0, q1]),
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            keys: Events::default(),
+            ear: Ear::default(),
+            heard: Vec::new(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Where it receives.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The law of what is heard and sent.
+    #[must_use]
+    pub const fn law(&self) -> Law {
+        self.law
+    }
+
+    /// Takes what the other side said of its media.
+    pub fn connect(&mut self, remote: Audio) {
+        if let Some(law) = remote.laws.first() {
+            self.law = *law;
+        }
+        self.source_port = None;
+        self.remote = Some(remote);
+    }
+
+    /// Waits for what the leg says next. What comes from elsewhere, and what is no RTP, is dropped.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub async fn hear<'b>(&mut self, buffer: &'b mut [u8; MAX_PACKET_BYTES]) -> io::Result<Heard<'b>> {
+        loop {
+            let (length, from) = match self.socket.recv_from(buffer).await {
+                // The other side closed its port; the signalling says what that means.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                received => received?,
+            };
+            if !self.expects(from) {
+                continue;
+            }
+            // The borrow checker does not see that a packet that is not given on lets go of the buffer.
+            let is_good = Packet::parse(&buffer[..length]).is_ok_and(|packet| self.is_ours(packet.payload_type));
+            if is_good {
+                self.source_port = Some(from.port());
+                let packet = Packet::parse(&buffer[..length]).map_err(io::Error::other)?;
+                return Ok(self.sort(packet));
+            }
+        }
+    }
+
+    fn expects(&self, from: SocketAddr) -> bool {
+        let is_peer = self.remote.as_ref().is_some_and(|remote| remote.address == from.ip());
+        is_peer && self.source_port.is_none_or(|port| port == from.port())
+    }
+
+    fn is_ours(&self, payload_type: u8) -> bool {
+        payload_type == self.law.payload_type() || self.events() == Some(payload_type)
+    }
+
+    fn events(&self) -> Option<u8> {
+        self.remote.as_ref().and_then(|remote| remote.events)
+    }
+
+    fn sort<'p>(&mut self, packet: Packet<'p>) -> Heard<'p> {
+        if self.events() == Some(packet.payload_type) {
+            let key = self.keys.hear(packet.timestamp, packet.payload);
+            return Heard::Key(packet, key);
+        }
+        // Whoever has events presses keys with them.
+        if self.events().is_none() {
+            let law = self.law;
+            let keys = self.ear.hear(packet.payload.iter().map(|sample| law.decode(*sample)));
+            self.heard.extend(keys);
+        }
+        Heard::Audio(packet)
+    }
+
+    /// A key that was heard in the audio.
+    pub fn heard_key(&mut self) -> Option<char> {
+        (!self.heard.is_empty()).then(|| self.heard.remove(0))
+    }
+
+    fn destination(&self) -> Option<SocketAddr> {
+        let remote = self.remote.as_ref().filter(|remote| {
+            remote.port != 0 && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
+        })?;
+        Some(SocketAddr::new(remote.address, remote.port))
+    }
+
+    /// Says the next 20 ms of our own.
+    pub async fn say(&mut self, samples: &[i16]) {
+        let law = self.law;
+        let payload: Vec<u8> = samples.iter().map(|sample| law.encode(*sample)).collect();
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
+        let packet = Packet {
+            marker: false,
+            payload_type: law.payload_type(),
+            sequence: self.sequence,
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+            payload: &payload,
+        };
+        self.send(&packet).await;
+    }
+
+    /// Passes a packet of the other leg on.
+    pub async fn relay(&mut self, heard: &Heard<'_>) {
+        match heard {
+            Heard::Audio(packet) => {
+                let payload_type = self.law.payload_type();
+                self.send(&Packet {
+                    payload_type,
+                    ..*packet
+                })
+                .await;
+            }
+            Heard::Key(packet, _) => {
+                if let Some(payload_type) = self.events() {
+                    self.send(&Packet {
+                        payload_type,
+                        ..*packet
+                    })
+                    .await;
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, packet: &Packet<'_>) {
+        let Some(destination) = self.destination() else { return };
+        self.buffer.clear();
+        packet.write(&mut self.buffer);
+        // A packet that cannot be sent is lost, as packets are.
+        let _ = self.socket.send_to(&self.buffer, destination).await;
+    }
+}
+
+/// Samples since a moment.
+#[must_use]
+pub fn samples_since(start: std::time::Instant) -> i64 {
+    i64::try_from(start.elapsed().as_micros() * u128::from(RATE_HZ) / 1_000_000).unwrap_or(i64::MAX)
+}

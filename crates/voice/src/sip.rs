@@ -1,0 +1,507 @@
+//! SIP (RFC 3261): calls that come in, and calls that go out. Nothing of the stack below is seen from outside this module.
+//!
+//! What comes from an address that is none of a trunk's is dropped before it is looked at. The stack writes whole messages,
+//! with the parties' numbers, into its log: `rsipstack` is to be switched off in whatever collects logs ([`LOG_TARGET`]).
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use rsipstack::{
+    EndpointBuilder,
+    dialog::{
+        authenticate::Credential,
+        dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle},
+        dialog_layer::DialogLayer,
+        invitation::InviteOption,
+        invite_dialog::InviteDialog,
+    },
+    sip::{
+        Auth, Header, Method, Request, Scheme, SipMessage, StatusCode, StatusCodeKind, Uri, prelude::HeadersExt as _,
+    },
+    transaction::{
+        TransactionReceiver,
+        endpoint::{MessageInspector, TransportEventInspector},
+        transaction::Transaction,
+    },
+    transport::{SipAddr, TcpListenerConnection, TransportLayer, connection::TransportEvent, udp::UdpConnection},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Who writes messages into the log, and must not.
+pub const LOG_TARGET: &str = "rsipstack";
+/// Where the address that a message came from is noted; whatever a message itself says there is removed.
+const SOURCE: &str = "X-Callvault-Source";
+const USER_AGENT: &str = "Callvault";
+
+/// What went wrong, without what a message said.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("SIP: {0}")]
+pub struct SipError(String);
+
+impl From<rsipstack::Error> for SipError {
+    fn from(error: rsipstack::Error) -> Self {
+        // The kind alone: the rest may quote a message.
+        let kind = format!("{error:?}");
+        Self(kind.split(['(', '{', ' ']).next().unwrap_or("error").to_owned())
+    }
+}
+
+/// How a leg ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The caller gave up before an answer.
+    Canceled,
+    /// One of both hung up.
+    HungUp,
+    /// Nobody answered in time.
+    Timeout,
+    /// Refused with this status.
+    Refused(u16),
+}
+
+/// What happens to a leg.
+pub enum Signal {
+    /// The other side took the answer.
+    Confirmed,
+    /// The other side rings; the body is a description of early media, or empty.
+    Early(Vec<u8>),
+    /// The other side describes its media anew.
+    Offer(Offer),
+    /// It is over.
+    Ended(End),
+}
+
+/// A description of media that waits for an answer.
+pub struct Offer {
+    /// The description; empty if the other side wants one.
+    pub body: Vec<u8>,
+    handle: TransactionHandle,
+}
+
+impl Offer {
+    /// Answers with a description.
+    pub async fn answer(self, description: String) {
+        let headers = vec![content_type()];
+        let body = Some(description.into_bytes());
+        let _ = self.handle.respond(StatusCode::OK, Some(headers), body).await;
+    }
+
+    /// Refuses it: everything stays as it was.
+    pub async fn refuse(self) {
+        let _ = self.handle.reply(StatusCode::NotAcceptableHere).await;
+    }
+}
+
+fn content_type() -> Header {
+    Header::ContentType("application/sdp".into())
+}
+
+/// One side of a call.
+pub struct Leg {
+    dialog: InviteDialog,
+    layer: Arc<DialogLayer>,
+    signals: mpsc::UnboundedReceiver<Signal>,
+}
+
+impl Leg {
+    /// What happens next; nothing after the end.
+    pub async fn next(&mut self) -> Option<Signal> {
+        self.signals.recv().await
+    }
+
+    /// Rings.
+    pub fn ring(&self) {
+        let _ = self.dialog.ringing(None, None);
+    }
+
+    /// Takes the call.
+    ///
+    /// # Errors
+    /// When it is over already.
+    pub fn accept(&self, description: String) -> Result<(), SipError> {
+        let headers = vec![content_type()];
+        Ok(self.dialog.accept(Some(headers), Some(description.into_bytes()))?)
+    }
+
+    /// What the other side sent with its acknowledgement: the answer, where the offer was ours.
+    #[must_use]
+    pub fn acknowledged(&self) -> Vec<u8> {
+        self.dialog.last_remote_ack().map(|ack| ack.body).unwrap_or_default()
+    }
+
+    /// Refuses the call.
+    pub fn reject(&self, status: u16) {
+        let _ = self.dialog.reject(Some(StatusCode::from(status)), None);
+    }
+
+    /// Hangs up, or gives up.
+    pub async fn hang_up(&self) {
+        let _ = self.dialog.hangup().await;
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        let (dialog, layer) = (self.dialog.clone(), Arc::clone(&self.layer));
+        // Whoever forgets to hang up leaves nobody on the line.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if !dialog.state().is_terminated() {
+                    let _ = dialog.hangup().await;
+                }
+                layer.remove_dialog(&dialog.id());
+            });
+        }
+    }
+}
+
+/// A call that comes in.
+pub struct Invite {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// The caller, as the trunk says.
+    pub from: String,
+    /// The called number.
+    pub to: String,
+    /// The description of the caller's media; empty if he wants ours first.
+    pub offer: Vec<u8>,
+    /// The caller's side.
+    pub leg: Leg,
+}
+
+/// Whom to call.
+#[derive(Clone)]
+pub struct Dial {
+    /// The trunk's address.
+    pub proxy: SocketAddr,
+    /// The called number or name.
+    pub to: String,
+    /// The caller, as it is shown.
+    pub from: String,
+    /// Our description.
+    pub offer: String,
+    /// What the trunk asks for.
+    pub login: Option<(String, String)>,
+}
+
+/// A call that goes out and is not answered yet.
+pub struct Dialing {
+    /// The called party's side.
+    pub leg: Leg,
+    answer: tokio::task::JoinHandle<Result<Vec<u8>, End>>,
+}
+
+impl Dialing {
+    /// Waits for the answer: a description of media, or how it ended.
+    pub async fn answered(&mut self) -> Result<Vec<u8>, End> {
+        (&mut self.answer).await.unwrap_or(Err(End::Refused(500)))
+    }
+}
+
+/// The addresses that are listened to.
+type Peers = Arc<watch::Sender<HashSet<IpAddr>>>;
+
+struct Guard(Peers);
+
+#[async_trait]
+impl TransportEventInspector for Guard {
+    async fn handle(&self, event: TransportEvent) -> Option<TransportEvent> {
+        match &event {
+            TransportEvent::Incoming(_, _, from) => {
+                let is_known = address_of(from).is_some_and(|from| self.0.borrow().contains(&from));
+                is_known.then_some(event)
+            }
+            _ => Some(event),
+        }
+    }
+}
+
+fn address_of(address: &SipAddr) -> Option<IpAddr> {
+    let host = address.addr.host.to_string();
+    host.trim_matches(['[', ']']).parse().ok()
+}
+
+/// Notes where a message came from.
+struct Stamp;
+
+impl MessageInspector for Stamp {
+    fn before_send(&self, message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
+        message
+    }
+
+    fn after_received(&self, mut message: SipMessage, from: Option<&SipAddr>) -> SipMessage {
+        if let SipMessage::Request(request) = &mut message {
+            request
+                .headers
+                .retain(|header| !matches!(header, Header::Other(name, _) if name.eq_ignore_ascii_case(SOURCE)));
+            if let Some(from) = from.and_then(address_of) {
+                request.headers.push(Header::Other(SOURCE.to_owned(), from.to_string()));
+            }
+        }
+        message
+    }
+}
+
+fn source_of(request: &Request) -> Option<IpAddr> {
+    request.headers.iter().find_map(|header| match header {
+        Header::Other(name, value) if name == SOURCE => value.parse().ok(),
+        _ => None,
+    })
+}
+
+/// The SIP endpoint.
+pub struct Endpoint {
+    layer: Arc<DialogLayer>,
+    contact: Uri,
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Endpoint {
+    /// Opens an endpoint over UDP and TCP. Messages are taken from these peers alone. Calls that come in are handed over.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn open(
+        listen: SocketAddr,
+        peers: HashSet<IpAddr>,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Invite>), SipError> {
+        let stop = CancellationToken::new();
+        let transports = TransportLayer::new(stop.clone());
+        let udp = UdpConnection::create_connection(listen, None, Some(stop.child_token())).await?;
+        let address = SocketAddr::new(
+            listen.ip(),
+            udp.get_addr().addr.port.map_or(listen.port(), |port| port.0),
+        );
+        transports.add_transport(udp.into());
+        let tcp = TcpListenerConnection::new(address, None).await?;
+        transports.add_transport(tcp.into());
+        let peers: Peers = Arc::new(watch::Sender::new(peers));
+        let endpoint = EndpointBuilder::new()
+            .with_user_agent(USER_AGENT)
+            .with_cancel_token(stop.clone())
+            .with_transport_layer(transports)
+            .with_transport_inspector(Box::new(Guard(peers)))
+            .with_inspector(Box::new(Stamp))
+            .build();
+        let incoming = endpoint.incoming_transactions()?;
+        let layer = Arc::new(DialogLayer::new(endpoint.inner.clone()));
+        let contact = uri_of(USER_AGENT.to_ascii_lowercase(), address);
+        let ours = Arc::new(Self {
+            layer: Arc::clone(&layer),
+            contact: contact.clone(),
+            address,
+            stop: stop.clone(),
+        });
+        tokio::spawn(async move {
+            let _ = endpoint.serve().await;
+        });
+        let (invites, taken) = mpsc::channel(64);
+        tokio::spawn(serve(layer, incoming, contact, invites, stop));
+        Ok((ours, taken))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Calls somebody.
+    ///
+    /// # Errors
+    /// When the request cannot be made.
+    pub fn dial(&self, dial: Dial) -> Result<Dialing, SipError> {
+        let credential = dial.login.map(|(username, password)| Credential {
+            username,
+            password,
+            realm: None,
+            auth_username: None,
+        });
+        let options = InviteOption {
+            caller: uri_of(dial.from, self.address),
+            callee: uri_of(dial.to, dial.proxy),
+            content_type: Some("application/sdp".to_owned()),
+            offer: Some(dial.offer.into_bytes()),
+            contact: self.contact.clone(),
+            credential,
+            ..InviteOption::default()
+        };
+        let (states, received) = self.layer.new_dialog_state_channel();
+        let (dialog, done) = self.layer.do_invite_async(options, states)?;
+        let leg = leg_of(dialog, &self.layer, received);
+        let answer = tokio::spawn(async move {
+            match done.await {
+                Ok(Ok((_, Some(response)))) => match response.status_code.kind() {
+                    StatusCodeKind::Successful => Ok(response.body),
+                    _ => Err(End::Refused(response.status_code.code())),
+                },
+                Ok(Ok((_, None))) => Err(End::Timeout),
+                Ok(Err(_)) | Err(_) => Err(End::Refused(503)),
+            }
+        });
+        Ok(Dialing { leg, answer })
+    }
+}
+
+fn uri_of(user: String, address: SocketAddr) -> Uri {
+    Uri {
+        scheme: Some(Scheme::Sip),
+        auth: Some(Auth { user, password: None }),
+        host_with_port: address.into(),
+        params: Vec::new(),
+        headers: Vec::new(),
+    }
+}
+
+/// Takes requests until it is stopped.
+async fn serve(
+    layer: Arc<DialogLayer>,
+    mut incoming: TransactionReceiver,
+    contact: Uri,
+    invites: mpsc::Sender<Invite>,
+    stop: CancellationToken,
+) {
+    loop {
+        let mut request = tokio::select! {
+            request = incoming.recv() => match request {
+                Some(request) => request,
+                None => return,
+            },
+            () = stop.cancelled() => return,
+        };
+        if let Some(mut dialog) = layer.match_dialog(&request) {
+            tokio::spawn(async move {
+                let _ = dialog.handle(&mut request).await;
+            });
+            continue;
+        }
+        let has_tag = request.original.to_header().is_ok_and(|to| to.value().contains("tag="));
+        match request.original.method {
+            Method::Invite if !has_tag => begin(&layer, request, &contact, &invites),
+            // An answer to what was refused; there is nothing to answer.
+            Method::Ack => {}
+            Method::Options if !has_tag => reply(request, StatusCode::OK),
+            Method::Invite | Method::Bye | Method::Info | Method::Update | Method::Options | Method::Cancel => {
+                reply(request, StatusCode::CallTransactionDoesNotExist);
+            }
+            _ => reply(request, StatusCode::MethodNotAllowed),
+        }
+    }
+}
+
+fn reply(mut request: Transaction, status: StatusCode) {
+    tokio::spawn(async move {
+        let _ = request.reply(status).await;
+    });
+}
+
+fn user_of(uri: &Uri) -> String {
+    uri.auth.as_ref().map(|auth| auth.user.clone()).unwrap_or_default()
+}
+
+fn begin(layer: &Arc<DialogLayer>, mut request: Transaction, contact: &Uri, invites: &mpsc::Sender<Invite>) {
+    let parts = (
+        source_of(&request.original),
+        request.original.from_header().ok().and_then(|from| from.uri().ok()),
+    );
+    let (Some(source), Some(from)) = parts else {
+        return reply(request, StatusCode::BadRequest);
+    };
+    let Ok(room) = invites.clone().try_reserve_owned() else {
+        return reply(request, StatusCode::ServiceUnavailable);
+    };
+    let (states, received) = layer.new_dialog_state_channel();
+    let Ok(dialog) = layer.get_or_create_server_invite(&request, states, None, Some(contact.clone())) else {
+        return reply(request, StatusCode::BadRequest);
+    };
+    let invite = Invite {
+        source,
+        from: user_of(&from),
+        to: user_of(&request.original.uri),
+        offer: request.original.body.clone(),
+        leg: leg_of(dialog.clone(), layer, received),
+    };
+    let mut dialog = dialog;
+    tokio::spawn(async move {
+        let _ = dialog.handle(&mut request).await;
+    });
+    room.send(invite);
+}
+
+fn leg_of(dialog: InviteDialog, layer: &Arc<DialogLayer>, states: DialogStateReceiver) -> Leg {
+    let (signals, received) = mpsc::unbounded_channel();
+    tokio::spawn(translate(states, signals));
+    Leg {
+        dialog,
+        layer: Arc::clone(layer),
+        signals: received,
+    }
+}
+
+/// What the stack tells, as what matters here.
+async fn translate(mut states: DialogStateReceiver, signals: mpsc::UnboundedSender<Signal>) {
+    let mut is_confirmed = false;
+    while let Some(state) = states.recv().await {
+        let signal = match state {
+            DialogState::Early(_, response) => Signal::Early(response.body),
+            DialogState::Confirmed(..) if !is_confirmed => {
+                is_confirmed = true;
+                Signal::Confirmed
+            }
+            DialogState::Updated(_, request, handle) => Signal::Offer(Offer {
+                body: request.body,
+                handle,
+            }),
+            DialogState::Info(_, _, handle) | DialogState::Options(_, _, handle) => {
+                let _ = handle.reply(StatusCode::OK).await;
+                continue;
+            }
+            DialogState::Refer(_, _, handle)
+            | DialogState::Message(_, _, handle)
+            | DialogState::Notify(_, _, handle)
+            | DialogState::Publish(_, _, handle) => {
+                let _ = handle.reply(StatusCode::MethodNotAllowed).await;
+                continue;
+            }
+            DialogState::Terminated(_, reason) => {
+                let _ = signals.send(Signal::Ended(end_of(reason)));
+                return;
+            }
+            DialogState::Calling(_)
+            | DialogState::Trying(_)
+            | DialogState::WaitAck(..)
+            | DialogState::Confirmed(..) => {
+                continue;
+            }
+        };
+        if signals.send(signal).is_err() {
+            return;
+        }
+    }
+}
+
+fn end_of(reason: TerminatedReason) -> End {
+    match reason {
+        TerminatedReason::UacCancel => End::Canceled,
+        TerminatedReason::UacBye | TerminatedReason::UasBye => End::HungUp,
+        TerminatedReason::Timeout => End::Timeout,
+        TerminatedReason::UacBusy | TerminatedReason::UasBusy => End::Refused(486),
+        TerminatedReason::UasDecline => End::Refused(603),
+        TerminatedReason::ProxyAuthRequired => End::Refused(407),
+        TerminatedReason::ProxyError(status)
+        | TerminatedReason::UacOther(status)
+        | TerminatedReason::UasOther(status) => End::Refused(status.code()),
+    }
+}
