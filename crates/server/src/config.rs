@@ -16,6 +16,19 @@
 //! tls_cert = "/etc/callvault/tls.crt"
 //! tls_key = "/etc/callvault/tls.key"
 //!
+//! [regions.in.voice]                  # answers calls
+//! listen = "192.0.2.7:5060"           # SIP over UDP and TCP; media are taken at the same address
+//! ports = [40000, 49998]              # of media
+//! speech = "/usr/bin/espeak-ng"       # the program that speaks texts; `espeak-ng` of the PATH if absent
+//!
+//! [[regions.in.voice.trunks]]
+//! account = "acme"                    # whose calls they are
+//! peers = ["198.51.100.20"]           # addresses that they come from; all others are dropped
+//! proxy = "198.51.100.20:5060"        # where calls go to
+//! user = "acme"                       # what the proxy asks for, if it does
+//! password_file = "/etc/callvault/acme.trunk"
+//! most_calls = 100                    # at the same time
+//!
 //! [regions.sg]
 //! url = "https://vault.example.sg"
 //! elsewhere = true                    # served by another machine; known so that requests are sent there
@@ -24,6 +37,7 @@
 //! Without a file there are two regions, `in` and `sg`, with everything embedded in the data folder.
 
 mod outside;
+mod voice;
 
 use std::{
     collections::BTreeMap,
@@ -47,6 +61,7 @@ mod sign_in;
 pub use outside::{Acme, Mail};
 pub use sign_in::SignIn;
 use sign_in::SignInFile;
+pub use voice::Voice;
 
 /// Why a configuration is not usable.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +143,8 @@ pub struct Here {
     pub http: Option<SocketAddr>,
     /// The authority that certificates are fetched from, if it is one.
     pub acme: Option<Acme>,
+    /// How it answers calls, if it does.
+    pub voice: Option<Voice>,
     /// Where its own files live.
     pub folder: PathBuf,
 }
@@ -209,6 +226,7 @@ struct RegionFile {
     vcon_key: Option<PathBuf>,
     http: Option<SocketAddr>,
     acme: Option<outside::AcmeFile>,
+    voice: Option<voice::VoiceFile>,
 }
 
 /// Reads environment variables; a function, so that tests need not change the process's own.
@@ -259,7 +277,7 @@ impl Config {
         let regions = regions
             .into_iter()
             .zip(8443_u16..)
-            .map(|((name, file), port)| resolve(name, file.beside(base), port, &data_dir, env))
+            .map(|((name, file), port)| resolve(name, file.beside(base), port, &data_dir, base, env))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             data_dir,
@@ -342,6 +360,7 @@ fn resolve(
     file: RegionFile,
     port: u16,
     data_dir: &Path,
+    base: &Path,
     env: Environment<'_>,
 ) -> Result<Region, ConfigError> {
     let key = |part: &str| format!("regions.{name}.{part}");
@@ -391,6 +410,7 @@ fn resolve(
         .acme
         .map(|acme| acme.resolve(&name, tls.is_some(), file.http.is_some()))
         .transpose()?;
+    let voice = file.voice.map(|voice| voice.resolve(&name, base)).transpose()?;
     let folder = data_dir.join(&name);
     let in_folder = |kind: &str, part: &str| format!("{kind}:{}", folder.join(part).display());
     let secrets = read_secrets(&name, file.passphrase_file, &folder, env)?;
@@ -417,6 +437,7 @@ fn resolve(
             export_folder: file.export_folder,
             http: file.http,
             acme,
+            voice,
             folder,
         }),
     })

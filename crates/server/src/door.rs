@@ -17,6 +17,7 @@ use callvault_app::{
     session::{Lifetime, SignedIn},
     token::Powers,
 };
+use callvault_voice::exchange::Exchange;
 use tokio::sync::Semaphore;
 use url::Url;
 use zeroize::Zeroizing;
@@ -42,7 +43,9 @@ pub struct Door {
     /// The doors of all regions, by region.
     pub doors: Arc<BTreeMap<String, Url>>,
     /// Calls, messages and what is told of them.
-    pub line: Line,
+    pub line: Arc<Line>,
+    /// Where calls are answered, if they are.
+    pub exchange: Option<Arc<Exchange>>,
     /// Requests of this minute.
     pub limits: Limits,
     /// Requests of this minute beside the platform's.

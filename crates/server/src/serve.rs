@@ -7,11 +7,13 @@ use axum_server::Handle;
 use tower::{Layer, util::MapRequestLayer};
 
 use callvault_app::line::Line;
+use callvault_voice::exchange::{Exchange, ExchangeConfig};
 
 use crate::{
     api::{self, layers::lower_path, platform::limits::Limits},
     attempts::Attempts,
     batch::Batcher,
+    config::Voice,
     courier::HttpCourier,
     destinations::Places,
     door::Door,
@@ -52,6 +54,14 @@ pub enum ServeError {
     /// No client for e-mail.
     #[error("mail: {0}")]
     Mail(#[from] crate::mail::MailError),
+    /// Calls cannot be taken at this address.
+    #[error("{address}: {source}")]
+    Voice {
+        /// Address.
+        address: SocketAddr,
+        /// Why.
+        source: callvault_voice::sip::SipError,
+    },
     /// The address is taken, or not this machine's.
     #[error("{address}: {source}")]
     Listen {
@@ -117,9 +127,15 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         if let Some(mail) = &site.config.mail {
             line = line.with_mailer(Arc::new(SmtpMailer::new(mail)?));
         }
+        let line = Arc::new(line);
+        let exchange = match &here.voice {
+            Some(voice) if works => Some(open_exchange(Arc::clone(&line), voice).await?),
+            _ => None,
+        };
         let door = Arc::new(Door {
             vault: Arc::clone(&vault),
             line,
+            exchange,
             limits: Limits::new(site.config.rate_factor),
             rates: Rates::new(site.config.sign_in.requests_per_minute),
             attempts: Attempts::new(site.config.sign_in.failures)?,
@@ -193,6 +209,20 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         return Err(ServeError::Nothing);
     }
     Ok(Serving { doors, handle, tasks })
+}
+
+async fn open_exchange(line: Arc<Line>, voice: &Voice) -> Result<Arc<Exchange>, ServeError> {
+    let config = ExchangeConfig {
+        listen: voice.listen,
+        ports: voice.ports.clone(),
+        trunks: voice.trunks.clone(),
+        speech: voice.speech.clone(),
+    };
+    let opened = Exchange::open(line, config).await;
+    opened.map_err(|source| ServeError::Voice {
+        address: voice.listen,
+        source,
+    })
 }
 
 fn failed(address: SocketAddr, source: std::io::Error) -> ServeError {

@@ -1,11 +1,15 @@
 //! Callvault: voice. What a call's media are made of, as functions of bytes and time: RTP packets, G.711, the timeline that two
 //! channels are aligned on, digits, session descriptions; and the gate that audio passes to be kept. Sockets and clocks belong to whoever calls this.
 
+mod carry;
 pub mod digits;
+pub mod exchange;
 pub mod g711;
 pub mod gate;
 pub mod media;
+mod pace;
 pub mod prompts;
+pub mod recorder;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;

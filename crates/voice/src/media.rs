@@ -137,6 +137,14 @@ impl Media {
         self.remote = Some(remote);
     }
 
+    /// Whether the other side holds the line.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.remote
+            .as_ref()
+            .is_some_and(|remote| remote.direction != Direction::SendRecv)
+    }
+
     /// Waits for what the leg says next. What comes from elsewhere, and what is no RTP, is dropped.
     ///
     /// # Errors
@@ -220,14 +228,24 @@ impl Media {
     /// Passes a packet of the other leg on.
     pub async fn relay(&mut self, heard: &Heard<'_>) {
         match heard {
-            Heard::Audio(packet) => {
-                let payload_type = self.law.payload_type();
-                self.send(&Packet {
-                    payload_type,
-                    ..*packet
-                })
-                .await;
-            }
+            Heard::Audio(packet) => match Law::of_payload_type(packet.payload_type) {
+                Some(law) if law != self.law => {
+                    let ours = self.law;
+                    let payload: Vec<u8> = packet
+                        .payload
+                        .iter()
+                        .map(|sample| ours.encode(law.decode(*sample)))
+                        .collect();
+                    let payload_type = ours.payload_type();
+                    self.send(&Packet {
+                        payload_type,
+                        payload: &payload,
+                        ..*packet
+                    })
+                    .await;
+                }
+                _ => self.send(packet).await,
+            },
             Heard::Key(packet, _) => {
                 if let Some(payload_type) = self.events() {
                     self.send(&Packet {

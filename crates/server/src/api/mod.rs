@@ -5,6 +5,7 @@ pub mod calls;
 pub mod consent;
 pub mod deletions;
 pub mod exports;
+pub mod flows;
 pub mod forecast;
 pub mod holds;
 pub mod layers;
@@ -69,7 +70,7 @@ const DESCRIPTION: &str = "Keeps telephony records as long as it must, forgets t
     ),
     paths(
         records::create::create, records::bulk::bulk,
-        calls::list::list, calls::get::get, messages::list::list, messages::get::get,
+        calls::list::list, calls::get::get, calls::recording::control, messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
         recordings::presigned::presigned, recordings::withdraw::withdraw,
         requests::create::create, requests::list::list, requests::get::get, requests::preview::preview,
@@ -79,6 +80,7 @@ const DESCRIPTION: &str = "Keeps telephony records as long as it must, forgets t
         exports::jobs::create::create, exports::jobs::list::list, exports::jobs::get::get, exports::jobs::delete::delete,
         retention::get::get, retention::put::put, retention::preview::preview,
         consent::get::get, consent::put::put, consent::list::list,
+        flows::list::list, flows::create::create, flows::get::get, flows::put::put, flows::delete::delete,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
         deletions::list::list, deletions::certificate::certificate,
@@ -265,6 +267,12 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/retention/preview", get(retention::preview::preview))
         .route("/consent/policy", get(consent::get::get).put(consent::put::put))
         .route("/consent/policies", get(consent::list::list))
+        .route("/flows", get(flows::list::list).post(flows::create::create))
+        .route(
+            "/flows/{id}",
+            get(flows::get::get).put(flows::put::put).delete(flows::delete::delete),
+        )
+        .route("/records/calls/{sid}/recording", post(calls::recording::control))
         .route("/forecast", get(forecast::get::get))
         .route("/holds", get(holds::list::list).post(holds::create::create))
         .route("/holds/{id}/lift", post(holds::lift::lift))

@@ -4,6 +4,7 @@
 
 mod campaign;
 mod consent;
+mod flow;
 
 use serde_json::{Value, json};
 use utoipa::openapi::{
@@ -409,6 +410,7 @@ fn json_bodies() -> Vec<(&'static str, Value)> {
         ("NewCampaigns", campaign::campaigns()),
         ("NewConsentPolicy", consent::policy()),
         ("NewEndpoint", endpoint),
+        ("NewFlow", flow::flow()),
         ("NewHold", hold()),
         ("NewRecords", records),
     ]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use callvault_voice::sip::LOG_TARGET;
 use clap::Args;
 use serde_json::json;
 
@@ -28,6 +29,11 @@ pub(super) struct Work {
 pub(crate) fn start_log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CALLVAULT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    // It writes whole messages, with the numbers of who calls whom.
+    let filter = match format!("{LOG_TARGET}=off").parse() {
+        Ok(silent) => filter.add_directive(silent),
+        Err(_) => filter,
+    };
     // A log that was started before stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

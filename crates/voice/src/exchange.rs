@@ -1,0 +1,205 @@
+//! The exchange: takes calls of trunks, and leads each through its account's flow.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use callvault_app::{
+    Account, VaultError,
+    core::{AccountSid, Number, Sid, consent::Event},
+    flow::SavedFlow,
+    line::Line,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    carry::{self, Accepted},
+    media::Ports,
+    prompts::Prompts,
+    sdp,
+    sip::{Endpoint, Invite, SipError},
+};
+
+/// Where calls come from and go to, for one account.
+#[derive(Clone)]
+pub struct Trunk {
+    /// Whose calls they are.
+    pub account: AccountSid,
+    /// Addresses that its calls come from. No two trunks share one.
+    pub peers: Vec<IpAddr>,
+    /// Where its calls go to, if they go anywhere.
+    pub proxy: Option<SocketAddr>,
+    /// User and password that the proxy asks for.
+    pub login: Option<(String, String)>,
+    /// Calls at the same time.
+    pub most_calls: usize,
+}
+
+/// How calls are taken.
+pub struct ExchangeConfig {
+    /// Where SIP is listened for, over UDP and TCP.
+    pub listen: SocketAddr,
+    /// Ports of media, at the same address.
+    pub ports: RangeInclusive<u16>,
+    /// Trunks.
+    pub trunks: Vec<Trunk>,
+    /// What speaks texts.
+    pub speech: PathBuf,
+}
+
+/// Who goes on a call is told what is asked of it.
+type Controls = Mutex<HashMap<Sid, (AccountSid, mpsc::Sender<Event>)>>;
+
+/// Takes calls.
+pub struct Exchange {
+    pub(crate) line: Arc<Line>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) ports: Ports,
+    pub(crate) prompts: Prompts,
+    trunks: Vec<Trunk>,
+    controls: Controls,
+}
+
+impl Exchange {
+    /// Opens the exchange. Calls are taken from now on.
+    ///
+    /// # Errors
+    /// When its address cannot be listened on.
+    pub async fn open(line: Arc<Line>, config: ExchangeConfig) -> Result<Arc<Self>, SipError> {
+        let peers: HashSet<IpAddr> = config
+            .trunks
+            .iter()
+            .flat_map(|trunk| trunk.peers.iter().copied().chain(trunk.proxy.map(|proxy| proxy.ip())))
+            .collect();
+        let (endpoint, mut invites) = Endpoint::open(config.listen, peers).await?;
+        let exchange = Arc::new(Self {
+            line,
+            ports: Ports::new(config.listen.ip(), config.ports),
+            endpoint,
+            prompts: Prompts::new(config.speech),
+            trunks: config.trunks,
+            controls: Mutex::default(),
+        });
+        let taking = Arc::downgrade(&exchange);
+        tokio::spawn(async move {
+            while let Some(invite) = invites.recv().await {
+                let Some(exchange) = taking.upgrade() else { return };
+                tokio::spawn(exchange.take(invite));
+            }
+        });
+        Ok(exchange)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address()
+    }
+
+    /// Calls that go on.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.controls().len()
+    }
+
+    /// Tells a call of an account that its recording rests, goes on, or is withdrawn.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] when there is no such call.
+    pub async fn tell(&self, account: &AccountSid, call: Sid, event: Event) -> Result<(), VaultError> {
+        let none = VaultError::NotFound { what: "live call" };
+        let control = self
+            .controls()
+            .get(&call)
+            .filter(|(owner, _)| owner == account)
+            .cloned();
+        match control {
+            Some((_, control)) => control.send(event).await.map_err(|_| none),
+            None => Err(none),
+        }
+    }
+
+    fn controls(&self) -> std::sync::MutexGuard<'_, HashMap<Sid, (AccountSid, mpsc::Sender<Event>)>> {
+        self.controls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a call, unless its trunk has as many as it may.
+    pub(crate) fn register(&self, trunk: &Trunk, call: Sid) -> Option<(Registered<'_>, mpsc::Receiver<Event>)> {
+        let (control, told) = mpsc::channel(8);
+        let mut controls = self.controls();
+        let count = controls
+            .values()
+            .filter(|(account, _)| *account == trunk.account)
+            .count();
+        if count >= trunk.most_calls {
+            return None;
+        }
+        controls.insert(call, (trunk.account.clone(), control));
+        Some((Registered { exchange: self, call }, told))
+    }
+
+    async fn take(self: Arc<Self>, mut invite: Invite) {
+        match self.admit(&invite).await {
+            Ok(accepted) => {
+                if let Err(status) = carry::carry(&self, accepted, &mut invite).await {
+                    invite.leg.reject(status);
+                }
+            }
+            Err(status) => invite.leg.reject(status),
+        }
+    }
+
+    /// Whose call it is, and what answers it; or the status that refuses it.
+    async fn admit(&self, invite: &Invite) -> Result<Accepted, u16> {
+        let trunk = self.trunks.iter().find(|trunk| trunk.peers.contains(&invite.source));
+        let trunk = trunk.ok_or(403_u16)?.clone();
+        let account = self
+            .line
+            .vault()
+            .get_account(&trunk.account)
+            .await
+            .map_err(|_| 404_u16)?;
+        let read = |text: &str| Number::parse(text, account.country).map_err(|_| 484_u16);
+        let (from, to) = (read(&invite.from).unwrap_or_default(), read(&invite.to)?);
+        let offer = match invite.offer.as_slice() {
+            [] => None,
+            offer => Some(sdp::parse(offer).map_err(|_| 488_u16)?),
+        };
+        let flow = self.flow_for(&account, &to).await?;
+        Ok(Accepted {
+            trunk,
+            account,
+            from,
+            to,
+            offer,
+            flow,
+        })
+    }
+
+    async fn flow_for(&self, account: &Account, number: &Number) -> Result<SavedFlow, u16> {
+        match self.line.vault().flow_for(account, number).await {
+            Ok(flow) => Ok(flow),
+            Err(VaultError::NotFound { .. }) => Err(404),
+            Err(error) => {
+                tracing::warn!(%error, "a call is refused");
+                Err(503)
+            }
+        }
+    }
+}
+
+/// A call that is counted; until it is dropped.
+pub(crate) struct Registered<'e> {
+    exchange: &'e Exchange,
+    call: Sid,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.exchange.controls().remove(&self.call);
+    }
+}

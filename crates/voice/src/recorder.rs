@@ -1,0 +1,324 @@
+//! A call's recorder: a task of its own, so that no store holds up a packet. What reaches it passes the gate.
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use callvault_app::{
+    VaultError,
+    core::{
+        TimeUs,
+        consent::{Consenting, Event},
+        flow::Channels,
+    },
+    line::{LiveCall, RENEW_S},
+};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
+    time::{Duration, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    g711::{Law, RATE_HZ},
+    gate::{Gate, Studio, Take},
+    media::samples_since,
+    pace,
+    rtp::Packet,
+    timeline::{Counts, Timeline},
+};
+
+/// How long packets are waited for before what is missing is silence.
+const JITTER_SAMPLES: i64 = 1_600;
+/// Seconds of audio that are kept at once: as much as a crash takes.
+const PART_S: usize = 5;
+/// Seconds of audio that wait for a store that does not answer, at most.
+const MOST_WAITING_S: usize = 60;
+/// Packets and events on their way to the recorder.
+const QUEUE: usize = 4_096;
+/// Attempts at ending a take.
+const ATTEMPTS: u32 = 5;
+
+/// Keeps takes in the vault.
+struct Booth {
+    live: Arc<Mutex<LiveCall>>,
+    channels: Channels,
+}
+
+/// A take, some seconds of which wait to be kept.
+struct Reel {
+    live: Arc<Mutex<LiveCall>>,
+    frame_bytes: usize,
+    waiting: Vec<u8>,
+}
+
+#[async_trait]
+impl Studio for Booth {
+    type Take = Reel;
+    type Error = VaultError;
+
+    async fn begin(&self, story: &Consenting) -> Result<Reel, VaultError> {
+        let channels = match self.channels {
+            Channels::Single => 1,
+            Channels::Dual => 2,
+        };
+        self.live.lock().await.begin_take(story, channels).await?;
+        Ok(Reel {
+            live: Arc::clone(&self.live),
+            frame_bytes: usize::from(channels) * 2,
+            waiting: Vec::new(),
+        })
+    }
+}
+
+impl Reel {
+    const fn seconds(&self, seconds: usize) -> usize {
+        seconds * RATE_HZ as usize * self.frame_bytes
+    }
+
+    async fn flush(&mut self) -> Result<(), VaultError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let audio = Bytes::copy_from_slice(&self.waiting);
+        self.live.lock().await.write_take(audio).await?;
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Take for Reel {
+    type Error = VaultError;
+
+    async fn write(&mut self, audio: Bytes) -> Result<(), VaultError> {
+        if self.waiting.len() < self.seconds(MOST_WAITING_S) {
+            self.waiting.extend_from_slice(&audio);
+        }
+        match self.waiting.len() < self.seconds(PART_S) {
+            true => Ok(()),
+            false => self.flush().await,
+        }
+    }
+
+    async fn finish(&mut self, story: &Consenting) -> Result<(), VaultError> {
+        self.flush().await?;
+        self.live.lock().await.tell(story).await
+    }
+
+    async fn destroy(&mut self, story: &Consenting) -> Result<(), VaultError> {
+        self.waiting.clear();
+        self.live.lock().await.destroy_take(story).await
+    }
+}
+
+/// What a recorder is told.
+enum Told {
+    Packet {
+        channel: usize,
+        arrived: i64,
+        timestamp: u32,
+        ssrc: u32,
+        payload: Vec<u8>,
+    },
+    Event(TimeUs, Event),
+    End(TimeUs, oneshot::Sender<Recorded>),
+}
+
+/// What became of a recording.
+pub struct Recorded {
+    /// The call's consent.
+    pub story: Consenting,
+    /// What became of the packets: the agent's, the customer's.
+    pub counts: [Counts; 2],
+}
+
+/// Where a call's packets and events go.
+#[derive(Clone)]
+pub struct Recorder {
+    told: mpsc::Sender<Told>,
+    start: Instant,
+}
+
+/// The agent's channel: the left one.
+pub const AGENT: usize = 0;
+/// The customer's.
+pub const CUSTOMER: usize = 1;
+
+impl Recorder {
+    /// Begins to listen. `laws` are those of the agent and of the customer. When the call was lost to another process, `lost` tells.
+    #[must_use]
+    pub fn begin(
+        live: Arc<Mutex<LiveCall>>,
+        story: Consenting,
+        channels: Channels,
+        laws: [Law; 2],
+        lost: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
+        let (told, received) = mpsc::channel(QUEUE);
+        let start = pace::now();
+        let gate = Gate::new(
+            Booth {
+                live: Arc::clone(&live),
+                channels,
+            },
+            story,
+        );
+        let desk = Desk {
+            live,
+            gate,
+            channels,
+            laws,
+            timelines: laws.map(|law| Timeline::new(law.silence())),
+            passed: [Vec::new(), Vec::new()],
+            start,
+            lost,
+        };
+        let task = tokio::spawn(desk.work(received));
+        (Self { told, start }, task)
+    }
+
+    /// Hands a packet in. One that finds no room is lost, as packets are; the recording has silence there.
+    pub fn hear(&self, channel: usize, packet: &Packet<'_>) {
+        let _ = self.told.try_send(Told::Packet {
+            channel,
+            arrived: samples_since(self.start),
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
+            payload: packet.payload.to_vec(),
+        });
+    }
+
+    /// Tells of an event. Packets that were handed in before are judged by what was so before.
+    pub async fn note(&self, at: TimeUs, event: Event) {
+        let _ = self.told.send(Told::Event(at, event)).await;
+    }
+
+    /// Ends the recording.
+    pub async fn end(&self, at: TimeUs) -> Option<Recorded> {
+        let (done, recorded) = oneshot::channel();
+        self.told.send(Told::End(at, done)).await.ok()?;
+        recorded.await.ok()
+    }
+}
+
+struct Desk {
+    live: Arc<Mutex<LiveCall>>,
+    gate: Gate<Booth>,
+    channels: Channels,
+    laws: [Law; 2],
+    timelines: [Timeline; 2],
+    passed: [Vec<u8>; 2],
+    start: Instant,
+    lost: CancellationToken,
+}
+
+impl Desk {
+    async fn work(mut self, mut told: mpsc::Receiver<Told>) {
+        let mut tick = pace::every(Duration::from_secs(1), MissedTickBehavior::Delay);
+        let mut renewed = pace::now();
+        loop {
+            let next = tokio::select! {
+                biased;
+                _ = tick.tick() => {
+                    self.pass(samples_since(self.start) - JITTER_SAMPLES).await;
+                    if renewed.elapsed() >= Duration::from_secs(RENEW_S.unsigned_abs()) {
+                        renewed = pace::now();
+                        let saved = self.live.lock().await.save().await;
+                        self.watch(saved);
+                    }
+                    continue;
+                }
+                next = told.recv() => next,
+            };
+            match next {
+                Some(Told::Packet {
+                    channel,
+                    arrived,
+                    timestamp,
+                    ssrc,
+                    payload,
+                }) => {
+                    let packet = Packet {
+                        marker: false,
+                        payload_type: 0,
+                        sequence: 0,
+                        timestamp,
+                        ssrc,
+                        payload: &payload,
+                    };
+                    if let Some(timeline) = self.timelines.get_mut(channel) {
+                        timeline.put(arrived, &packet);
+                    }
+                }
+                Some(Told::Event(at, event)) => {
+                    self.pass(samples_since(self.start)).await;
+                    let noted = self.gate.note(at, event).await.map(|_| ());
+                    self.watch(noted);
+                }
+                Some(Told::End(at, done)) => {
+                    let recorded = self.end(at).await;
+                    let _ = done.send(recorded);
+                    return;
+                }
+                // Whoever carried the call is gone; what is captured is ended by whoever works on the line.
+                None => return,
+            }
+        }
+    }
+
+    /// Passes on what both said until this sample.
+    async fn pass(&mut self, until: i64) {
+        for (timeline, passed) in self.timelines.iter_mut().zip(&mut self.passed) {
+            passed.clear();
+            timeline.pass(until, passed);
+        }
+        let [agent, customer] = &self.passed;
+        if agent.is_empty() {
+            return;
+        }
+        let [agent_law, customer_law] = self.laws;
+        let pairs = agent.iter().zip(customer);
+        let pairs = pairs.map(|(agent, customer)| (agent_law.decode(*agent), customer_law.decode(*customer)));
+        let audio: Vec<u8> = match self.channels {
+            Channels::Dual => pairs
+                .flat_map(|(agent, customer)| [agent.to_le_bytes(), customer.to_le_bytes()].concat())
+                .collect(),
+            Channels::Single => pairs
+                .flat_map(|(agent, customer)| agent.saturating_add(customer).to_le_bytes())
+                .collect(),
+        };
+        let heard = self.gate.hear(audio.into()).await.map(|_| ());
+        self.watch(heard);
+    }
+
+    /// A store that fails is asked again with the next audio; a call that is another's is over.
+    fn watch(&self, done: Result<(), VaultError>) {
+        if let Err(error) = done {
+            if error.is_conflict() {
+                self.lost.cancel();
+            }
+            tracing::warn!(%error, "a call's recording waits");
+        }
+    }
+
+    async fn end(mut self, at: TimeUs) -> Recorded {
+        self.pass(samples_since(self.start)).await;
+        let mut done = self.gate.note(at, Event::Ended).await.map(|_| ());
+        for attempt in 1..ATTEMPTS {
+            match done {
+                Err(error) if !error.is_conflict() => {
+                    tracing::warn!(%error, attempt, "a call's recording waits for its end");
+                    pace::wait(Duration::from_secs(1)).await;
+                    done = self.gate.settle().await;
+                }
+                _ => break,
+            }
+        }
+        Recorded {
+            story: self.gate.story().clone(),
+            counts: self.timelines.each_ref().map(Timeline::counts),
+        }
+    }
+}
