@@ -6,6 +6,8 @@
 mod acme;
 #[path = "cli/addresses.rs"]
 mod addresses;
+#[path = "cli/calls.rs"]
+mod calls;
 #[path = "cli/contract.rs"]
 mod contract;
 #[path = "cli/demo.rs"]

@@ -103,7 +103,7 @@ pub(crate) async fn carry(exchange: &Exchange, accepted: Accepted, invite: &mut 
         .map_err(unavailable)?;
     let socket = exchange.ports.take().await.map_err(|_| 503_u16)?;
     let law = accepted.offer.as_ref().and_then(|offer| offer.laws.first().copied());
-    let mut media = Media::new(socket, law.unwrap_or(crate::g711::Law::A)).map_err(|_| 503_u16)?;
+    let mut media = Media::new(socket, law.unwrap_or(crate::g711::Law::A), invite.source).map_err(|_| 503_u16)?;
     let call = Call {
         sid,
         at: now,
@@ -419,7 +419,7 @@ impl Carried<'_> {
         };
         let failed = |_| Stop::Failed("media");
         let socket = self.exchange.ports.take().await.map_err(failed)?;
-        let mut media = Media::new(socket, self.media.law()).map_err(failed)?;
+        let mut media = Media::new(socket, self.media.law(), proxy.ip()).map_err(failed)?;
         let address: SocketAddr = media.address().map_err(failed)?;
         let mut ours = sdp::offer(address.ip(), address.port());
         // The caller's law first: what has the same one is passed through as it is.

@@ -78,8 +78,10 @@ pub struct Media {
     socket: UdpSocket,
     /// Whom it hears and answers.
     remote: Option<Audio>,
-    /// The port that packets come from, once one came.
-    source_port: Option<u16>,
+    /// Where the leg's signalling comes from: media of there are taken as well, whatever address a leg behind NAT names.
+    peer: IpAddr,
+    /// Where packets come from, once one came; answers go there.
+    source: Option<SocketAddr>,
     law: Law,
     ssrc: u32,
     sequence: u16,
@@ -92,17 +94,18 @@ pub struct Media {
 }
 
 impl Media {
-    /// Media on a socket.
+    /// Media on a socket, of a leg whose signalling comes from this peer.
     ///
     /// # Errors
     /// When there is no randomness.
-    pub fn new(socket: UdpSocket, law: Law) -> io::Result<Self> {
+    pub fn new(socket: UdpSocket, law: Law, peer: IpAddr) -> io::Result<Self> {
         let random: [u8; 10] = random_bytes().map_err(io::Error::other)?;
         let [s0, s1, s2, s3, q0, q1, t0, t1, t2, t3] = random;
         Ok(Self {
             socket,
             remote: None,
-            source_port: None,
+            peer,
+            source: None,
             law,
             ssrc: u32::from_be_bytes([s0, s1, s2, s3]),
             sequence: u16::from_be_bytes([q0, q1]),
@@ -133,7 +136,7 @@ impl Media {
         if let Some(law) = remote.laws.first() {
             self.law = *law;
         }
-        self.source_port = None;
+        self.source = None;
         self.remote = Some(remote);
     }
 
@@ -162,7 +165,7 @@ impl Media {
             // The borrow checker does not see that a packet that is not given on lets go of the buffer.
             let is_good = Packet::parse(&buffer[..length]).is_ok_and(|packet| self.is_ours(packet.payload_type));
             if is_good {
-                self.source_port = Some(from.port());
+                self.source = Some(from);
                 let packet = Packet::parse(&buffer[..length]).map_err(io::Error::other)?;
                 return Ok(self.sort(packet));
             }
@@ -170,8 +173,11 @@ impl Media {
     }
 
     fn expects(&self, from: SocketAddr) -> bool {
-        let is_peer = self.remote.as_ref().is_some_and(|remote| remote.address == from.ip());
-        is_peer && self.source_port.is_none_or(|port| port == from.port())
+        let named = self.remote.as_ref().map(|remote| remote.address);
+        match self.source {
+            Some(source) => source == from,
+            None => named.is_some_and(|named| named == from.ip() || self.peer == from.ip()),
+        }
     }
 
     fn is_ours(&self, payload_type: u8) -> bool {
@@ -205,7 +211,8 @@ impl Media {
         let remote = self.remote.as_ref().filter(|remote| {
             remote.port != 0 && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
         })?;
-        Some(SocketAddr::new(remote.address, remote.port))
+        let named = SocketAddr::new(remote.address, remote.port);
+        Some(self.source.unwrap_or(named))
     }
 
     /// Says the next 20 ms of our own.
