@@ -99,7 +99,7 @@ impl Vault {
                     .in_field("applets")
                     .into());
             }
-            Err(error) => return Err(VaultError::invalid("flow", error.to_string())),
+            Err(error) => return Err(VaultError::invalid(error.field(), error.to_string())),
         }
         for _ in 0..ATTEMPTS {
             let now = self.now();

@@ -213,9 +213,14 @@ impl Applet {
 /// Why a flow is not saved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlowError {
-    /// Its name, or how many applets it has.
-    #[error("{0}")]
-    Form(String),
+    /// Its name, its start, or how many applets it has.
+    #[error("`{field}` {reason}")]
+    Form {
+        /// Which field.
+        field: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// An applet is not what it should be.
     #[error("applet `{applet}`: {reason}")]
     Applet {
@@ -235,22 +240,32 @@ pub enum FlowError {
     },
 }
 
+impl FlowError {
+    /// The field of the flow that is to be changed.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Form { field, .. } => field,
+            Self::Applet { .. } | Self::Untold { .. } => "applets",
+        }
+    }
+}
+
 impl Flow {
     /// Checks a flow that is to be saved. `records_by_default` is the account's setting.
     ///
     /// # Errors
     /// [`FlowError`] names what is wrong, and what mends it.
     pub fn check(&self, records_by_default: bool) -> Result<(), FlowError> {
-        let form = |reason: String| Err(FlowError::Form(reason));
+        let form = |field, reason: String| Err(FlowError::Form { field, reason });
         let is_good_name = !self.name.trim().is_empty() && self.name.chars().count() <= 255;
         if !is_good_name || self.name.chars().any(char::is_control) {
-            return form("`name` has 1 to 255 characters, no control characters".to_owned());
+            return form("name", "has 1 to 255 characters, no control characters".to_owned());
         }
         if !(1..=MAX_APPLETS).contains(&self.applets.len()) {
-            return form(format!("`applets` are 1 to {MAX_APPLETS}"));
+            return form("applets", format!("are 1 to {MAX_APPLETS}"));
         }
         if !self.applets.contains_key(&self.start) {
-            return form("`start` names no applet".to_owned());
+            return form("start", "names no applet".to_owned());
         }
         for (name, applet) in &self.applets {
             let wrong = |reason: String| FlowError::Applet {

@@ -6,7 +6,7 @@
 mod acme;
 #[path = "cli/addresses.rs"]
 mod addresses;
-#[path = "cli/calls.rs"]
+#[path = "cli/calls/mod.rs"]
 mod calls;
 #[path = "cli/contract.rs"]
 mod contract;

@@ -1,0 +1,192 @@
+//! The caller: SIPp's signalling, and media of the test's own.
+
+use std::{
+    net::UdpSocket,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{JoinHandle, sleep},
+    time::{Duration, Instant},
+};
+
+use callvault_voice::{digits::event_payload, g711::Law, rtp::Packet};
+
+/// The payload type of keys that SIPp's caller names.
+const KEYS: u8 = 96;
+/// SIPp's caller: invites, acknowledges, stays for a while, hangs up. Media are the test's own.
+pub(super) const CALLER: &str = r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
+<scenario name="caller">
+  <send retrans="500"><![CDATA[
+INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:+919812345678@[local_ip]:[local_port]>;tag=[pid]c[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Contact: <sip:caller@[local_ip]:[local_port]>
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=caller 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [local_ip]
+t=0 0
+m=audio [rtpport] RTP/AVP 8 96
+a=rtpmap:8 PCMA/8000
+a=rtpmap:96 telephone-event/8000
+a=fmtp:96 0-15
+]]></send>
+  <recv response="100" optional="true"></recv>
+  <recv response="180" optional="true"></recv>
+  <recv response="200" rrs="true"></recv>
+  <send><![CDATA[
+ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:+919812345678@[local_ip]:[local_port]>;tag=[pid]c[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 1 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+  <pause/>
+  <send retrans="500"><![CDATA[
+BYE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:+919812345678@[local_ip]:[local_port]>;tag=[pid]c[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 2 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+  <recv response="200"></recv>
+</scenario>
+"#;
+
+/// What the caller does, and when, in milliseconds after the first packet that he hears.
+pub(super) enum Act {
+    Press(char),
+    Speak(Vec<i16>),
+}
+
+/// The caller's media.
+pub(super) struct Caller {
+    pub(super) port: u16,
+    heard: Arc<Mutex<Vec<i16>>>,
+    is_over: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Caller {
+    pub(super) fn start(acts: Vec<(u64, Act)>) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let port = socket.local_addr().expect("an address").port();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .expect("a timeout");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let sending = socket.try_clone().expect("a socket");
+        let (samples, over) = (Arc::clone(&heard), Arc::clone(&is_over));
+        let (told, first) = std::sync::mpsc::channel();
+        let listening = std::thread::spawn(move || {
+            let mut buffer = [0; 2_048];
+            while !over.load(Ordering::Relaxed) {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+                    continue;
+                };
+                let _ = told.send(from);
+                if let Ok(packet) = Packet::parse(&buffer[..length])
+                    && packet.payload_type == Law::A.payload_type()
+                {
+                    let speech = packet.payload.iter().map(|sample| Law::A.decode(*sample));
+                    samples.lock().expect("samples").extend(speech);
+                }
+            }
+        });
+        let acting = std::thread::spawn(move || {
+            let Ok(to) = first.recv() else { return };
+            let start = Instant::now();
+            let mut line = Line {
+                socket: sending,
+                to,
+                sequence: 7,
+                start,
+            };
+            for (at, act) in acts {
+                sleep(Duration::from_millis(at).saturating_sub(start.elapsed()));
+                match act {
+                    Act::Press(key) => line.press(key),
+                    Act::Speak(speech) => line.speak(&speech),
+                }
+            }
+        });
+        Self {
+            port,
+            heard,
+            is_over,
+            tasks: vec![listening, acting],
+        }
+    }
+
+    pub(super) fn end(self) -> Vec<i16> {
+        self.is_over.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.join().expect("it ended");
+        }
+        self.heard.lock().expect("samples").clone()
+    }
+}
+
+struct Line {
+    socket: UdpSocket,
+    to: std::net::SocketAddr,
+    sequence: u16,
+    start: Instant,
+}
+
+impl Line {
+    fn now(&self) -> u32 {
+        u32::try_from(self.start.elapsed().as_millis() * 8).expect("short")
+    }
+
+    fn send(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) {
+        self.sequence += 1;
+        let packet = Packet {
+            marker: false,
+            payload_type,
+            sequence: self.sequence,
+            timestamp,
+            ssrc: 4_711,
+            payload,
+        };
+        let mut bytes = Vec::new();
+        packet.write(&mut bytes);
+        self.socket.send_to(&bytes, self.to).expect("sent");
+    }
+
+    /// Presses a key for 100 ms, as RFC 4733 has it, its end three times.
+    fn press(&mut self, key: char) {
+        let at = self.now();
+        for (n, is_end) in [false, false, false, false, true, true, true].into_iter().enumerate() {
+            let samples = 160 * u16::try_from(n.min(4) + 1).expect("few");
+            self.send(KEYS, at, &event_payload(key, is_end, samples).expect("a key"));
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn speak(&mut self, speech: &[i16]) {
+        let (begin, timestamp) = (Instant::now(), self.now());
+        for (n, frame) in (0_u32..).zip(speech.chunks(160)) {
+            sleep(Duration::from_millis(u64::from(n) * 20).saturating_sub(begin.elapsed()));
+            let payload: Vec<u8> = frame.iter().map(|sample| Law::A.encode(*sample)).collect();
+            self.send(Law::A.payload_type(), timestamp + n * 160, &payload);
+        }
+    }
+}

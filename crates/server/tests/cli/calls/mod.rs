@@ -1,0 +1,320 @@
+//! Real calls over the loopback: SIPp calls, Callvault answers and asks, baresip is the agent. What was said is compared with what
+//! is kept, per channel, and where nothing may be kept, nothing is.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "speech takes its time, and so does who speaks it"
+)]
+
+mod caller;
+mod office;
+mod trace;
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use self::{
+    caller::{Act, CALLER, Caller},
+    office::{Office, REPLY, SENTENCE, collect, find, loudest, sounds, speech, through_a_law},
+    trace::Trace,
+};
+use crate::{running::free_port, serving::Client};
+
+/// Milliseconds between the connection and the caller's speech.
+const BEFORE_MS: u64 = 1_500;
+
+fn who_presses_1_is_recorded_each_on_his_own_channel() {
+    let office = Office::open();
+    let asked = office.asked_ms();
+    let said = through_a_law(&speech(SENTENCE));
+    let acts = vec![(asked, Act::Press('1')), (asked + BEFORE_MS, Act::Speak(said.clone()))];
+    let trace = Trace::of(&office);
+    let heard = office.call(acts, asked + BEFORE_MS + 6_000);
+    let kept = trace.end();
+    // What the caller heard is the announcement, the question, and the agent.
+    assert!(
+        find(&loudest(&office.announcement), &heard).is_some(),
+        "the announcement"
+    );
+    assert!(find(&loudest(&office.question), &heard).is_some(), "the question");
+    let reply = through_a_law(&speech(REPLY));
+    assert!(sounds(&loudest(&reply), &heard), "the agent");
+    let call = office.record();
+    assert_eq!(
+        (&call["status"], &call["direction"]),
+        (&json!("completed"), &json!("inbound")),
+        "{call}"
+    );
+    assert_eq!(
+        (&call["from"], &call["to"]),
+        (&json!("+919812345678"), &json!("+918049501234"))
+    );
+    assert_eq!(
+        call["extra"]["consent"]["decision"]["consent"]["decision"], "accepted",
+        "{call}"
+    );
+    let recordings = office.list("recordings");
+    let [recording] = recordings.as_slice() else {
+        panic!("one recording, not {recordings:?}")
+    };
+    assert_eq!(recording["sid"], call["extra"]["recording"]);
+    assert_eq!(
+        (
+            &recording["channels"],
+            &recording["consent"]["decision"],
+            &recording["call_sid"]
+        ),
+        (&json!(2), &json!("accepted"), &call["sid"])
+    );
+    let [agent, customer] = office.audio(recording["sid"].as_str().expect("a SID"));
+    assert!(sounds(&loudest(&reply), &agent), "the agent is left");
+    assert!(!sounds(&loudest(&reply), &customer), "and nowhere else");
+    assert!(find(&loudest(&said), &customer).is_some(), "the customer is right");
+    assert_eq!(find(&loudest(&said), &agent), None);
+    // The customer's speech is there as a whole, and where it was said: 1.5 s after the key, to a tenth of a second or so.
+    let first = find(&said[..8_000], &customer).expect("from the beginning");
+    assert!((8_000..14_000).contains(&first), "after {first} samples");
+    assert!(office.was_captured());
+    // Of every second of both, as long as they were connected: the trace would see it.
+    assert!(kept.audio() > 2 * 16_000 * 5, "{kept:?}");
+    kept.is_sealed(&[&said, &reply]);
+    office.close();
+}
+
+fn who_presses_2_is_connected_and_not_one_frame_is_kept() {
+    let office = Office::open();
+    let asked = office.asked_ms();
+    let said = through_a_law(&speech(SENTENCE));
+    let acts = vec![(asked, Act::Press('2')), (asked + BEFORE_MS, Act::Speak(said.clone()))];
+    let trace = Trace::of(&office);
+    let heard = office.call(acts, asked + BEFORE_MS + 6_000);
+    assert!(sounds(&loudest(&speech(REPLY)), &heard), "the call itself goes on");
+    let call = office.record();
+    assert_eq!(call["extra"]["consent"]["decision"]["standing"], "declined", "{call}");
+    assert!(call["extra"].get("recording").is_none(), "{call}");
+    assert!(office.list("recordings").is_empty());
+    assert!(!office.was_captured(), "not one frame");
+    let kept = trace.end();
+    assert_eq!(kept.audio(), 0, "not one frame: {kept:?}");
+    kept.is_sealed(&[&said, &through_a_law(&speech(REPLY))]);
+    office.close();
+}
+
+fn silence_is_what_the_policy_says_and_a_pause_leaves_out_what_is_said() {
+    let office = Office::open();
+    let asked = office.asked_ms();
+    let said = through_a_law(&speech(SENTENCE));
+    // India is announced: silence is taken as staying on the line. The card number is said while the recording rests.
+    let talk = asked + 1_000 + BEFORE_MS;
+    let acts = vec![
+        (talk, Act::Press('*')),
+        (talk + 150, Act::Press('7')),
+        (talk + 500, Act::Speak(said.clone())),
+        (talk + 500 + said.len() as u64 / 8 + 500, Act::Press('*')),
+        (talk + 500 + said.len() as u64 / 8 + 650, Act::Press('8')),
+        (
+            talk + 500 + said.len() as u64 / 8 + 1_200,
+            Act::Speak(through_a_law(&speech("Thank you very much."))),
+        ),
+    ];
+    office.call(acts, talk + said.len() as u64 / 8 + 5_000);
+    let call = office.record();
+    let decision = &call["extra"]["consent"]["decision"];
+    assert_eq!(decision["consent"]["decision"], "announced", "{call}");
+    let recordings = office.list("recordings");
+    assert_eq!(recordings.len(), 1, "{call}");
+    let [_, customer] = office.audio(recordings[0]["sid"].as_str().expect("a SID"));
+    assert_eq!(
+        find(&loudest(&said)[..800], &customer),
+        None,
+        "what was said while it rested"
+    );
+    let thanks = through_a_law(&speech("Thank you very much."));
+    assert!(find(&loudest(&thanks)[..800], &customer).is_some(), "and after it");
+    office.close();
+}
+
+fn what_is_withdrawn_in_the_call_is_destroyed() {
+    let office = Office::open();
+    let asked = office.asked_ms();
+    let said = through_a_law(&speech(SENTENCE));
+    let after = asked + BEFORE_MS + said.len() as u64 / 8 + 3_000;
+    let acts = vec![
+        (asked, Act::Press('1')),
+        (asked + BEFORE_MS, Act::Speak(said.clone())),
+        (after, Act::Press('*')),
+        (after + 150, Act::Press('9')),
+        (after + 500, Act::Speak(said)),
+    ];
+    office.call(acts, after + 3_000);
+    let call = office.record();
+    assert_eq!(call["extra"]["consent"]["decision"]["standing"], "withdrawn", "{call}");
+    assert!(office.list("recordings").is_empty());
+    assert!(office.was_captured(), "it was there");
+    let mut left = Vec::new();
+    collect(&office.place.path("vault/in/objects/objects"), &mut left);
+    assert!(left.is_empty(), "{left:?}");
+    office.close();
+}
+
+fn who_hangs_up_in_the_greeting_leaves_a_record_and_no_audio() {
+    let office = Office::open();
+    office.call(vec![(100, Act::Speak(through_a_law(&speech("Hello?"))))], 1_500);
+    let call = office.record();
+    assert_eq!(call["extra"]["consent"]["decision"]["standing"], "undecided", "{call}");
+    assert_eq!(call["status"], "completed");
+    assert!(!office.was_captured());
+    office.close();
+}
+
+fn a_call_whose_process_is_killed_has_its_record_and_what_was_said_so_far() {
+    let mut office = Office::open();
+    let asked = office.asked_ms();
+    let said = through_a_law(&speech(SENTENCE));
+    let acts = vec![(asked, Act::Press('1')), (asked + BEFORE_MS, Act::Speak(said.clone()))];
+    office.place.write("caller.xml", CALLER);
+    let caller = Caller::start(acts);
+    let mut sipp = Command::new("sipp")
+        .args([
+            "-sf",
+            "caller.xml",
+            "-s",
+            "08049501234",
+            "-i",
+            "127.0.0.1",
+            "-m",
+            "1",
+            "-nostdin",
+            "-d",
+            "60000",
+        ])
+        .args([
+            "-p",
+            &free_port().to_string(),
+            "-key",
+            "rtpport",
+            &caller.port.to_string(),
+        ])
+        .arg(format!("127.0.0.1:{}", office.sip))
+        .current_dir(office.place.path("."))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("sipp runs");
+    // Two parts of five seconds.
+    sleep(Duration::from_millis(asked + 14_000));
+    office.running.take().expect("it runs").kill();
+    sipp.kill().expect("killed");
+    sipp.wait().expect("ended");
+    caller.end();
+    let running = office.place.start(&["serve"]);
+    office.client = Client::of(&running, 0);
+    office.running = Some(running);
+    // Within a minute somebody else ends the call.
+    let call = (0..80).find_map(|_| {
+        sleep(Duration::from_secs(1));
+        office.list("calls").pop()
+    });
+    let call = call.expect("a record");
+    assert_eq!(
+        (&call["status"], &call["extra"]["interrupted"]),
+        (&json!("failed"), &json!(true)),
+        "{call}"
+    );
+    assert_eq!(call["extra"]["consent"]["decision"]["consent"]["decision"], "accepted");
+    let recordings = office.list("recordings");
+    assert_eq!(recordings.len(), 1, "{call}");
+    let [_, customer] = office.audio(recordings[0]["sid"].as_str().expect("a SID"));
+    assert!(customer.len() >= 10 * 8_000, "{} samples", customer.len());
+    assert!(find(&loudest(&said), &customer).is_some());
+    office.close();
+}
+
+fn numbers_that_nobody_answers_and_strangers_are_refused() {
+    let office = Office::open();
+    let status = |service: &str| {
+        office.place.write("caller.xml", CALLER);
+        let done = Command::new("sipp")
+            .args([
+                "-sf",
+                "caller.xml",
+                "-s",
+                service,
+                "-i",
+                "127.0.0.1",
+                "-m",
+                "1",
+                "-nostdin",
+                "-trace_err",
+                "-d",
+                "100",
+            ])
+            .args([
+                "-error_file",
+                "errors",
+                "-p",
+                &free_port().to_string(),
+                "-key",
+                "rtpport",
+                "9",
+            ])
+            .arg(format!("127.0.0.1:{}", office.sip))
+            .current_dir(office.place.path("."))
+            .stdin(Stdio::null())
+            .output()
+            .expect("sipp runs");
+        assert!(!done.status.success());
+        fs::read_to_string(office.place.path("errors")).expect("errors")
+    };
+    assert!(status("08049509999").contains("SIP/2.0 404"));
+    assert!(status("not+a+number").contains("SIP/2.0 4"));
+    assert!(office.list("calls").is_empty(), "a call that was not let in is none");
+    office.close();
+}
+
+/// All at once: a call takes its time and hardly anything else.
+#[test]
+fn real_calls() {
+    let cases: [(&str, fn()); 7] = [
+        (
+            "who_presses_1_is_recorded_each_on_his_own_channel",
+            who_presses_1_is_recorded_each_on_his_own_channel,
+        ),
+        (
+            "who_presses_2_is_connected_and_not_one_frame_is_kept",
+            who_presses_2_is_connected_and_not_one_frame_is_kept,
+        ),
+        (
+            "silence_is_what_the_policy_says_and_a_pause_leaves_out_what_is_said",
+            silence_is_what_the_policy_says_and_a_pause_leaves_out_what_is_said,
+        ),
+        (
+            "what_is_withdrawn_in_the_call_is_destroyed",
+            what_is_withdrawn_in_the_call_is_destroyed,
+        ),
+        (
+            "who_hangs_up_in_the_greeting_leaves_a_record_and_no_audio",
+            who_hangs_up_in_the_greeting_leaves_a_record_and_no_audio,
+        ),
+        (
+            "a_call_whose_process_is_killed_has_its_record_and_what_was_said_so_far",
+            a_call_whose_process_is_killed_has_its_record_and_what_was_said_so_far,
+        ),
+        (
+            "numbers_that_nobody_answers_and_strangers_are_refused",
+            numbers_that_nobody_answers_and_strangers_are_refused,
+        ),
+    ];
+    let failed: Vec<&str> = std::thread::scope(|scope| {
+        let running = cases.map(|(name, case)| (name, scope.spawn(case)));
+        let ended = running.into_iter().map(|(name, running)| (name, running.join()));
+        ended.filter_map(|(name, ended)| ended.err().map(|_| name)).collect()
+    });
+    assert!(failed.is_empty(), "{failed:?}");
+}

@@ -1,0 +1,304 @@
+//! A vault that answers calls, the agent behind it, and what the tests ask of both.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    thread::sleep,
+    time::Duration,
+};
+
+use callvault_app::{consent::ANNOUNCEMENT, core::flow::QUESTION};
+use callvault_voice::{g711::Law, prompts::Prompts};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::caller::{Act, CALLER, Caller};
+use crate::{
+    running::{Place, Running, free_port},
+    serving::Client,
+};
+
+/// A text as `espeak-ng` speaks it.
+pub(super) fn speech(text: &str) -> Vec<i16> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let spoken = runtime.block_on(Prompts::new("espeak-ng".into()).speak("en", text));
+    spoken.expect("espeak-ng speaks").to_vec()
+}
+
+pub(super) fn through_a_law(samples: &[i16]) -> Vec<i16> {
+    samples
+        .iter()
+        .map(|sample| Law::A.decode(Law::A.encode(*sample)))
+        .collect()
+}
+
+static OPENING: Mutex<()> = Mutex::new(());
+
+/// A vault that answers calls, an agent, and what the caller may say.
+pub(super) struct Office {
+    pub(super) place: Place,
+    pub(super) running: Option<Running>,
+    pub(super) client: Client,
+    token: Value,
+    agent: Child,
+    pub(super) sip: u16,
+    pub(super) announcement: Vec<i16>,
+    pub(super) question: Vec<i16>,
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}
+
+impl Office {
+    pub(super) fn open() -> Self {
+        // One after the other: what is slow about them is not what is tested here.
+        let _one = OPENING.lock();
+        let (sip, agent_port) = (free_port(), free_port());
+        let media = 20_000 + 2 * (free_port() % 10_000);
+        let place = Place::new(&format!(
+            "data_dir = \"vault\"\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
+             ports = [{media}, {}]\n[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
+             proxy = \"127.0.0.1:{agent_port}\"\n",
+            media + 100
+        ));
+        place.json(&[
+            "accounts",
+            "create",
+            "acme",
+            "--region",
+            "in",
+            "--plan",
+            "growth",
+            "--country",
+            "IN",
+        ]);
+        let token = place.json(&["tokens", "create", "acme"]);
+        let running = place.start(&["serve"]);
+        let client = Client::of(&running, 0);
+        let agent = start_agent(&place, agent_port);
+        let office = Self {
+            place,
+            running: Some(running),
+            client,
+            token,
+            agent,
+            sip,
+            announcement: through_a_law(&speech(ANNOUNCEMENT)),
+            question: through_a_law(&speech(QUESTION)),
+        };
+        office.answer(json!({
+            "name": "Support", "start": "greet", "applets": {
+                "greet": { "kind": "greeting", "next": "ask" },
+                "ask": { "kind": "gather", "timeout_s": 1, "repeats": 0, "next": "agent" },
+                "agent": { "kind": "connect", "numbers": ["agent"], "record": true, "channels": "dual", "ring_s": 10 },
+            },
+        }));
+        office
+    }
+
+    fn post(&self, path: &str, kind: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        self.client.send(Method::POST, path, &self.token, Some((kind, body)))
+    }
+
+    /// Has the number answered by a flow.
+    fn answer(&self, flow: Value) {
+        let body = flow.to_string().into_bytes();
+        let (status, saved) = self.post("/v1/accounts/acme/flows", "application/json", body);
+        assert_eq!(status, StatusCode::CREATED, "{saved}");
+        let id = saved["id"].as_str().expect("an id");
+        let form =
+            format!("PhoneNumber=08049501234&VoiceUrl=https%3A%2F%2Fv.example.in%2Facme%2Fexoml%2Fstart_voice%2F{id}");
+        let kind = "application/x-www-form-urlencoded";
+        let (status, said) = self.post("/v2_beta/accounts/acme/incomingphonenumbers", kind, form.into_bytes());
+        assert_eq!(status, StatusCode::OK, "{said}");
+    }
+
+    /// The moment of the answer to the question, in milliseconds after the answer to the call.
+    pub(super) fn asked_ms(&self) -> u64 {
+        (self.announcement.len() as u64 + self.question.len() as u64) / 8 + 200
+    }
+
+    /// Calls, acts, hangs up after so long. Returns what the caller heard.
+    pub(super) fn call(&self, acts: Vec<(u64, Act)>, stay_ms: u64) -> Vec<i16> {
+        self.place.write("caller.xml", CALLER);
+        let caller = Caller::start(acts);
+        let done = Command::new("sipp")
+            .args([
+                "-sf",
+                "caller.xml",
+                "-s",
+                "08049501234",
+                "-i",
+                "127.0.0.1",
+                "-m",
+                "1",
+                "-nostdin",
+                "-trace_err",
+            ])
+            .args(["-d", &stay_ms.to_string(), "-p", &free_port().to_string()])
+            .args([
+                "-key",
+                "rtpport",
+                &caller.port.to_string(),
+                &format!("127.0.0.1:{}", self.sip),
+            ])
+            .current_dir(self.place.path("."))
+            .stdin(Stdio::null())
+            .output()
+            .expect("sipp runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+        caller.end()
+    }
+
+    pub(super) fn list(&self, kind: &str) -> Vec<Value> {
+        let listed = self
+            .client
+            .get(&format!("/v1/accounts/acme/records/{kind}"), &self.token);
+        listed[kind].as_array().expect("a list").clone()
+    }
+
+    /// The record of the only call, once it is there.
+    pub(super) fn record(&self) -> Value {
+        for _ in 0..100 {
+            if let [call] = self.list("calls").as_slice() {
+                return call.clone();
+            }
+            sleep(Duration::from_millis(100));
+        }
+        panic!("no record of the call")
+    }
+
+    /// The audio of a recording: the agent's samples, the customer's.
+    pub(super) fn audio(&self, sid: &str) -> [Vec<i16>; 2] {
+        let request = self.client.http.get(format!(
+            "{}/v1/accounts/acme/records/recordings/{sid}/audio",
+            self.client.base
+        ));
+        let request = request.basic_auth(
+            self.token["key"].as_str().expect("a key"),
+            self.token["secret"].as_str(),
+        );
+        let bytes = self
+            .client
+            .runtime
+            .block_on(async { request.send().await.expect("an answer").bytes().await });
+        let bytes = bytes.expect("audio");
+        let samples: Vec<i16> = bytes[44..]
+            .chunks_exact(2)
+            .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
+        [0, 1].map(|channel| samples.iter().skip(channel).step_by(2).copied().collect())
+    }
+
+    /// Whether any audio was ever handed to the object store: folders stay when what was in them goes.
+    pub(super) fn was_captured(&self) -> bool {
+        self.place.path("vault/in/objects/objects/takes").exists()
+    }
+
+    pub(super) fn close(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+        // What anybody said is nowhere in the vault's folder as it was said.
+        let spoken = loudest(&through_a_law(&speech(SENTENCE)));
+        let pcm: Vec<u8> = spoken.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let law: Vec<u8> = spoken.iter().map(|sample| Law::A.encode(*sample)).collect();
+        let mut files = Vec::new();
+        collect(&self.place.path("vault"), &mut files);
+        assert!(files.len() > 3);
+        for file in files {
+            let bytes = fs::read(&file).unwrap_or_default();
+            for needle in [&pcm[..32], &law[..32]] {
+                let found = bytes.windows(needle.len()).any(|window| window == needle);
+                assert!(!found, "speech in the clear in {}", file.display());
+            }
+        }
+    }
+}
+
+pub(super) const SENTENCE: &str = "My order has the number seven three nine, and it came broken.";
+pub(super) const REPLY: &str = "I am sorry to hear that. A new one is on its way to you.";
+
+pub(super) fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => collect(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+/// Half a second of the loudest part, which nothing else resembles.
+pub(super) fn loudest(samples: &[i16]) -> Vec<i16> {
+    let power = |part: &&[i16]| part.iter().map(|sample| i64::from(*sample).pow(2)).sum::<i64>();
+    samples.chunks_exact(4_000).max_by_key(power).expect("speech").to_vec()
+}
+
+/// Where a part is found in whole.
+pub(super) fn find(part: &[i16], whole: &[i16]) -> Option<usize> {
+    whole.windows(part.len()).position(|window| window == part)
+}
+
+/// Whether a part sounds in the whole: what another program encoded is the same but for the last bits.
+pub(super) fn sounds(part: &[i16], whole: &[i16]) -> bool {
+    let part: Vec<f32> = part[..800].iter().map(|sample| f32::from(*sample)).collect();
+    let whole: Vec<f32> = whole.iter().map(|sample| f32::from(*sample)).collect();
+    let power = |samples: &[f32]| samples.iter().map(|sample| sample * sample).sum::<f32>();
+    let own = power(&part);
+    whole.windows(part.len()).any(|window| {
+        let shared: f32 = part.iter().zip(window).map(|(a, b)| a * b).sum();
+        shared > 0.0 && shared * shared > 0.98 * own * power(window)
+    })
+}
+
+/// An agent who answers at once and says his sentence.
+fn start_agent(place: &Place, port: u16) -> Child {
+    let mut samples = vec![0_i16; 4_000];
+    samples.extend(speech(REPLY));
+    samples.extend(vec![0; 160_000]);
+    place.write("agent/said.wav", wav(&samples));
+    let folder = place.path("agent");
+    place.write(
+        "agent/config",
+        format!(
+            "module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_app account.so\n\
+             module_app menu.so\nmodule_tmp uuid.so\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\n\
+             audio_player aufile,{folder}/played.wav\naudio_source aufile,{folder}/said.wav\naudio_alert aufile,/dev/null\n\
+             ausrc_srate 8000\nauplay_srate 8000\nsnd_path {folder}\n",
+            folder = folder.display()
+        ),
+    );
+    place.write(
+        "agent/accounts",
+        format!("<sip:agent@127.0.0.1:{port}>;regint=0;answermode=auto;audio_codecs=PCMA\n"),
+    );
+    place.write("agent/contacts", "");
+    let log = fs::File::create(place.path("agent/log")).expect("a log");
+    Command::new("baresip")
+        .args(["-f", &folder.display().to_string()])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("baresip runs")
+}
+
+fn wav(samples: &[i16]) -> Vec<u8> {
+    let bytes = u32::try_from(samples.len() * 2).expect("short");
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((bytes + 36).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data");
+    wav.extend(bytes.to_le_bytes());
+    wav.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    wav
+}
