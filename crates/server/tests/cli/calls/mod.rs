@@ -6,6 +6,7 @@
     reason = "speech takes its time, and so does who speaks it"
 )]
 
+mod bad;
 mod caller;
 mod office;
 mod trace;
@@ -20,6 +21,7 @@ use std::{
 use serde_json::json;
 
 use self::{
+    bad::bad_messages_leave_nothing_behind,
     caller::{Act, CALLER, Caller},
     office::{Office, REPLY, SENTENCE, collect, find, loudest, sounds, speech, through_a_law},
     trace::Trace,
@@ -281,7 +283,7 @@ fn numbers_that_nobody_answers_and_strangers_are_refused() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 7] = [
+    let cases: [(&str, fn()); 8] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -310,6 +312,7 @@ fn real_calls() {
             "numbers_that_nobody_answers_and_strangers_are_refused",
             numbers_that_nobody_answers_and_strangers_are_refused,
         ),
+        ("bad_messages_leave_nothing_behind", bad_messages_leave_nothing_behind),
     ];
     let failed: Vec<&str> = std::thread::scope(|scope| {
         let running = cases.map(|(name, case)| (name, scope.spawn(case)));
