@@ -4,7 +4,12 @@
 //! or that standard input names (`callers PORT`, `agents PORT`), with its moment and number in the payload; what comes out at the other side says
 //! how long it took and what is missing. A line of JSON each second.
 
-#![expect(clippy::disallowed_methods, reason = "a load has a pace, and a delay is measured")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a load has a pace, a delay is measured, and a bench that fails stops"
+)]
 
 use std::{
     collections::HashMap,
