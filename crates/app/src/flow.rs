@@ -163,6 +163,18 @@ impl Vault {
         Ok(())
     }
 
+    /// Whether a number is one of the account's own.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn has_exophone(&self, account: &Account, number: &Number) -> Result<bool> {
+        let (hash, kind) = (account.number_hash(number), DocumentKind::Exophone);
+        let found = self
+            .find_named::<Exophone>(account, kind, hash, Reader::Account)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// The flow that answers an account's number.
     ///
     /// # Errors

@@ -322,6 +322,29 @@ impl Consenting {
     }
 }
 
+impl From<Consent> for Event {
+    fn from(consent: Consent) -> Self {
+        match consent {
+            Consent::Announced => Self::Announced,
+            Consent::Accepted => Self::Accepted,
+            Consent::Contract { version } => Self::Contract { version },
+            Consent::Attested { by } => Self::Attested { by },
+        }
+    }
+}
+
+/// What a decision that was made elsewhere means for a call that goes on: those of [`decide_ingest`], `declined` and `withdrawn`.
+///
+/// # Errors
+/// As [`decide_ingest`].
+pub fn event_of(decision: Option<&str>, version: Option<String>, by: Option<String>) -> Result<Event, Refusal> {
+    match decision {
+        Some("declined") => Ok(Event::Declined),
+        Some("withdrawn") => Ok(Event::Withdrawn),
+        _ => decide_ingest(decision, version, by).map(Event::from),
+    }
+}
+
 /// The decision that a recording from elsewhere comes with (spec 2.2): its name, the version of the terms, who attests.
 ///
 /// # Errors

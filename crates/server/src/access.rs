@@ -170,6 +170,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Method::POST, "/records/bulk", "records.bulk", Scope::RecordsWrite, DATA, Stores),
     op(Method::GET, "/records/calls", "calls.list", Scope::RecordsRead, DATA, Reads),
     op(Method::GET, "/records/calls/{sid}", "calls.get", Scope::RecordsRead, DATA, Reads),
+    op(Method::POST, "/recording-sessions/consent", "session.consent_told", Scope::Consent, DATA, Changes),
     op(Method::POST, "/records/calls/{sid}/recording", "recording.controlled", Scope::Consent, DATA, Changes),
     op(Method::GET, "/records/messages", "messages.list", Scope::RecordsRead, DATA, Reads),
     op(Method::GET, "/records/messages/{sid}", "messages.get", Scope::RecordsRead, DATA, Reads),

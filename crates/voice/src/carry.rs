@@ -32,11 +32,11 @@ use crate::{
 };
 
 /// The longest call, whatever its flow says.
-const MOST_S: u64 = 14_400;
+pub(crate) const MOST_S: u64 = 14_400;
 /// How long the caller's side may take to acknowledge the answer.
 const ACK_S: u64 = 32;
 /// How long a leg may say nothing before it is taken for dead, where it should speak.
-const SILENT_S: u64 = 60;
+pub(crate) const SILENT_S: u64 = 60;
 /// The most applets that a call goes through: a flow may lead in a circle.
 const MOST_STEPS: usize = 100;
 /// The ringing tone: 425 Hz, 1 s on and 3 s off.
@@ -188,6 +188,16 @@ async fn answer(leg: &mut Leg, media: &mut Media, offer: Option<&Audio>) -> Resu
         None => sdp::offer(address.ip(), address.port()),
     };
     leg.accept(describe(&ours, 1)).map_err(|_| CallStatus::Canceled)?;
+    taken(leg).await?;
+    if offer.is_none() {
+        let answer = sdp::parse(&leg.acknowledged()).map_err(|_| CallStatus::Failed)?;
+        media.connect(answer);
+    }
+    Ok(())
+}
+
+/// Waits until the other side took our answer. How it ended, if it did not.
+pub(crate) async fn taken(leg: &mut Leg) -> Result<(), CallStatus> {
     let taken = tokio::time::timeout(Duration::from_secs(ACK_S), async {
         loop {
             match leg.next().await {
@@ -198,12 +208,7 @@ async fn answer(leg: &mut Leg, media: &mut Media, offer: Option<&Audio>) -> Resu
             }
         }
     });
-    taken.await.unwrap_or(Err(CallStatus::Failed))?;
-    if offer.is_none() {
-        let answer = sdp::parse(&leg.acknowledged()).map_err(|_| CallStatus::Failed)?;
-        media.connect(answer);
-    }
-    Ok(())
+    taken.await.unwrap_or(Err(CallStatus::Failed))
 }
 
 fn describe(audio: &Audio, version: u64) -> String {
@@ -617,7 +622,7 @@ async fn heed(signal: Option<Signal>, media: &mut Media) -> Result<(), Stop> {
     }
 }
 
-fn counts(counts: crate::timeline::Counts) -> serde_json::Value {
+pub(crate) fn counts(counts: crate::timeline::Counts) -> serde_json::Value {
     json!({
         "packets": counts.taken, "late": counts.late, "repeated": counts.repeated, "missing_ms": counts.missing / 8,
     })

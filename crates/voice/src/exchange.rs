@@ -22,6 +22,7 @@ use crate::{
     prompts::Prompts,
     sdp,
     sip::{Endpoint, Invite, SipError},
+    siprec::{self, Siprec},
 };
 
 /// Where calls come from and go to, for one account.
@@ -37,6 +38,8 @@ pub struct Trunk {
     pub login: Option<(String, String)>,
     /// Calls at the same time.
     pub most_calls: usize,
+    /// Whether it sends copies of its own calls.
+    pub siprec: Siprec,
 }
 
 /// How calls are taken.
@@ -143,26 +146,37 @@ impl Exchange {
     }
 
     async fn take(self: Arc<Self>, mut invite: Invite) {
-        match self.admit(&invite).await {
-            Ok(accepted) => {
-                if let Err(status) = carry::carry(&self, accepted, &mut invite).await {
-                    invite.leg.reject(status);
-                }
+        let taken = match self.whose(&invite).await {
+            Ok((trunk, account)) if invite.is_recording || siprec::is_multipart(&invite.content_type) => {
+                siprec::take(&self, &trunk, account, &mut invite).await
             }
-            Err(status) => invite.leg.reject(status),
+            Ok((trunk, account)) => match self.admit(trunk, account, &invite).await {
+                Ok(accepted) => carry::carry(&self, accepted, &mut invite).await,
+                Err(status) => Err(status),
+            },
+            Err(status) => Err(status),
+        };
+        if let Err(status) = taken {
+            invite.leg.reject(status);
         }
     }
 
-    /// Whose call it is, and what answers it; or the status that refuses it.
-    async fn admit(&self, invite: &Invite) -> Result<Accepted, u16> {
+    /// Whose call it is; or the status that refuses it.
+    async fn whose(&self, invite: &Invite) -> Result<(Trunk, Account), u16> {
         let trunk = self.trunks.iter().find(|trunk| trunk.peers.contains(&invite.source));
         let trunk = trunk.ok_or(403_u16)?.clone();
-        let account = self
-            .line
-            .vault()
-            .get_account(&trunk.account)
-            .await
-            .map_err(|_| 404_u16)?;
+        match self.line.vault().get_account(&trunk.account).await {
+            Ok(account) => Ok((trunk, account)),
+            Err(VaultError::NotFound { .. }) => Err(404),
+            Err(error) => {
+                tracing::warn!(%error, "a call is refused");
+                Err(503)
+            }
+        }
+    }
+
+    /// What answers a call; or the status that refuses it.
+    async fn admit(&self, trunk: Trunk, account: Account, invite: &Invite) -> Result<Accepted, u16> {
         let read = |text: &str| Number::parse(text, account.country).map_err(|_| 484_u16);
         let (from, to) = (read(&invite.from).unwrap_or_default(), read(&invite.to)?);
         let offer = match invite.offer.as_slice() {

@@ -13,5 +13,6 @@ pub mod recorder;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;
+pub mod siprec;
 pub mod timeline;
 pub mod tones;

@@ -122,7 +122,7 @@ enum Told {
         ssrc: u32,
         payload: Vec<u8>,
     },
-    Event(TimeUs, Event),
+    Event(TimeUs, Event, Option<oneshot::Sender<bool>>),
     End(TimeUs, oneshot::Sender<Recorded>),
 }
 
@@ -192,7 +192,14 @@ impl Recorder {
 
     /// Tells of an event. Packets that were handed in before are judged by what was so before.
     pub async fn note(&self, at: TimeUs, event: Event) {
-        let _ = self.told.send(Told::Event(at, event)).await;
+        let _ = self.told.send(Told::Event(at, event, None)).await;
+    }
+
+    /// Tells of an event, and waits for what follows from it: whether what is heard from now on is kept.
+    pub async fn ask(&self, at: TimeUs, event: Event) -> bool {
+        let (done, kept) = oneshot::channel();
+        let told = self.told.send(Told::Event(at, event, Some(done))).await;
+        told.is_ok() && kept.await.unwrap_or(false)
     }
 
     /// Ends the recording.
@@ -252,10 +259,13 @@ impl Desk {
                         timeline.put(arrived, &packet);
                     }
                 }
-                Some(Told::Event(at, event)) => {
+                Some(Told::Event(at, event, asked)) => {
                     self.pass(samples_since(self.start)).await;
                     let noted = self.gate.note(at, event).await.map(|_| ());
                     self.watch(noted);
+                    if let Some(asked) = asked {
+                        let _ = asked.send(self.gate.story().basis().is_some());
+                    }
                 }
                 Some(Told::End(at, done)) => {
                     let recorded = self.end(at).await;

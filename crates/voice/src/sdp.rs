@@ -1,4 +1,5 @@
-//! Session descriptions (RFC 8866) as far as a call of two G.711 legs needs them: one audio stream, offered and answered (RFC 3264).
+//! Session descriptions (RFC 8866) as far as G.711 needs them, offered and answered (RFC 3264): a leg's one audio stream, and the
+//! labelled streams of a recording session (RFC 7866).
 
 use std::{fmt::Write as _, net::IpAddr};
 
@@ -8,6 +9,8 @@ use crate::g711::Law;
 pub const MAX_BYTES: usize = 16_384;
 /// Streams and lines beyond this are an attack.
 const MAX_LINES: usize = 500;
+/// The longest label of a stream (RFC 4574), in bytes.
+const MAX_LABEL_BYTES: usize = 64;
 /// The usual dynamic payload type of events.
 const EVENTS: u8 = 101;
 
@@ -73,6 +76,8 @@ pub struct Audio {
     pub events: Option<u8>,
     /// Which way.
     pub direction: Direction,
+    /// What it is called (RFC 4574).
+    pub label: Option<String>,
     /// Which `m=` line it is, of how many.
     pub place: (usize, usize),
 }
@@ -100,6 +105,7 @@ struct Reading {
     formats: Vec<u8>,
     address: Option<IpAddr>,
     direction: Option<Direction>,
+    label: Option<String>,
     maps: Vec<(u8, String)>,
 }
 
@@ -108,6 +114,22 @@ struct Reading {
 /// # Errors
 /// [`SdpError`].
 pub fn parse(body: &[u8]) -> Result<Audio, SdpError> {
+    let mut why = SdpError::NoAudio;
+    for stream in read(body)? {
+        match stream {
+            Ok(audio) => return Ok(audio),
+            Err(SdpError::NoCodec) => why = SdpError::NoCodec,
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}
+
+/// Reads all streams, each with why it cannot be taken if so.
+///
+/// # Errors
+/// [`SdpError`].
+pub fn read(body: &[u8]) -> Result<Vec<Result<Audio, SdpError>>, SdpError> {
     if body.len() > MAX_BYTES {
         return Err(SdpError::TooLong);
     }
@@ -136,26 +158,26 @@ pub fn parse(body: &[u8]) -> Result<Audio, SdpError> {
         }
     }
     let count = streams.len();
-    let found = streams.into_iter().enumerate().find_map(|(n, stream)| {
-        let stream = stream.filter(|stream| stream.port != 0)?;
-        let address = stream.address.or(session.0)?;
-        Some((n, address, stream))
-    });
-    let (n, address, stream) = found.ok_or(SdpError::NoAudio)?;
-    let laws = stream.laws();
-    if laws.is_empty() {
-        return Err(SdpError::NoCodec);
-    }
-    // The address 0.0.0.0 is how RFC 2543 put a call on hold.
-    let held = address.is_unspecified().then_some(Direction::SendOnly);
-    Ok(Audio {
-        address,
-        port: stream.port,
-        laws,
-        events: stream.events(),
-        direction: held.or(stream.direction).or(session.1).unwrap_or_default(),
-        place: (n, count),
-    })
+    let read = |(n, stream): (usize, Option<Reading>)| {
+        let stream = stream.filter(|stream| stream.port != 0).ok_or(SdpError::NoAudio)?;
+        let address = stream.address.or(session.0).ok_or(SdpError::NoAudio)?;
+        let laws = stream.laws();
+        if laws.is_empty() {
+            return Err(SdpError::NoCodec);
+        }
+        // The address 0.0.0.0 is how RFC 2543 put a call on hold.
+        let held = address.is_unspecified().then_some(Direction::SendOnly);
+        Ok(Audio {
+            address,
+            port: stream.port,
+            laws,
+            events: stream.events(),
+            direction: held.or(stream.direction).or(session.1).unwrap_or_default(),
+            label: stream.label,
+            place: (n, count),
+        })
+    };
+    Ok(streams.into_iter().enumerate().map(read).collect())
 }
 
 /// An audio stream over RTP/AVP; others are not taken.
@@ -170,6 +192,7 @@ fn read_stream(value: &str) -> Option<Reading> {
         formats: words.filter_map(|format| format.parse().ok()).collect(),
         address: None,
         direction: None,
+        label: None,
         maps: Vec::new(),
     })
 }
@@ -185,6 +208,10 @@ impl Reading {
     fn read_attribute(&mut self, value: &str) {
         if let Some(direction) = Direction::read(value) {
             self.direction = Some(direction);
+        } else if let Some(label) = value.strip_prefix("label:") {
+            let is_good =
+                (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_graphic());
+            self.label = is_good.then(|| label.to_owned());
         } else if let Some((format, encoding)) = value.strip_prefix("rtpmap:").and_then(|map| map.split_once(' '))
             && let Ok(format) = format.parse()
         {
@@ -217,31 +244,42 @@ impl Reading {
 /// Writes a description: an offer, or an answer that has the streams of its offer, all but one refused.
 #[must_use]
 pub fn write(audio: &Audio, session: u64, version: u64) -> String {
-    let (n, count) = audio.place;
-    let kind = if audio.address.is_ipv6() { "IP6" } else { "IP4" };
-    let address = audio.address;
+    write_all(std::slice::from_ref(audio), audio.address, session, version)
+}
+
+/// Writes a description of streams at one address, each in its place; those that are not named are refused.
+#[must_use]
+pub fn write_all(streams: &[Audio], address: IpAddr, session: u64, version: u64) -> String {
+    let kind = if address.is_ipv6() { "IP6" } else { "IP4" };
     let mut text =
         format!("v=0\r\no=- {session} {version} IN {kind} {address}\r\ns=-\r\nc=IN {kind} {address}\r\nt=0 0\r\n");
-    for place in 0..count.max(1) {
-        if place != n {
-            text.push_str("m=audio 0 RTP/AVP 0\r\n");
-            continue;
+    let count = streams.first().map_or(1, |stream| stream.place.1.max(1));
+    for place in 0..count {
+        match streams.iter().find(|stream| stream.place.0 == place) {
+            Some(stream) => write_stream(&mut text, stream),
+            None => text.push_str("m=audio 0 RTP/AVP 0\r\n"),
         }
-        let formats = audio.laws.iter().map(|law| law.payload_type()).chain(audio.events);
-        let formats: Vec<String> = formats.map(|format| format.to_string()).collect();
-        let _ = write!(text, "m=audio {} RTP/AVP {}\r\n", audio.port, formats.join(" "));
-        for law in &audio.laws {
-            let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", law.payload_type(), law.encoding());
-        }
-        if let Some(events) = audio.events {
-            let _ = write!(
-                text,
-                "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n"
-            );
-        }
-        let _ = write!(text, "a=ptime:20\r\na={}\r\n", audio.direction.as_str());
     }
     text
+}
+
+fn write_stream(text: &mut String, audio: &Audio) {
+    let formats = audio.laws.iter().map(|law| law.payload_type()).chain(audio.events);
+    let formats: Vec<String> = formats.map(|format| format.to_string()).collect();
+    let _ = write!(text, "m=audio {} RTP/AVP {}\r\n", audio.port, formats.join(" "));
+    for law in &audio.laws {
+        let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", law.payload_type(), law.encoding());
+    }
+    if let Some(events) = audio.events {
+        let _ = write!(
+            text,
+            "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n"
+        );
+    }
+    if let Some(label) = &audio.label {
+        let _ = write!(text, "a=label:{label}\r\n");
+    }
+    let _ = write!(text, "a=ptime:20\r\na={}\r\n", audio.direction.as_str());
 }
 
 /// What is offered where nothing was: both laws and events.
@@ -253,6 +291,7 @@ pub fn offer(address: IpAddr, port: u16) -> Audio {
         laws: vec![Law::A, Law::Mu],
         events: Some(EVENTS),
         direction: Direction::SendRecv,
+        label: None,
         place: (0, 1),
     }
 }
@@ -313,6 +352,41 @@ mod tests {
             streams,
             ["m=audio 0 RTP/AVP 0", "m=audio 0 RTP/AVP 0", "m=audio 9 RTP/AVP 0 96"]
         );
+    }
+
+    #[test]
+    fn a_recording_session_has_labelled_streams() {
+        let text = OFFER.replace("a=fmtp:96 0-16\r\n", "a=fmtp:96 0-16\r\na=label:1\r\na=sendonly\r\n")
+            + "m=video 9 RTP/AVP 31\r\nm=audio 6002 RTP/AVP 8\r\na=label:two\r\na=sendonly\r\n";
+        let offered = read(text.as_bytes()).expect("streams");
+        let taken: Vec<Audio> = offered.into_iter().flatten().collect();
+        let said = |audio: &Audio| (audio.label.clone(), audio.place, audio.direction);
+        assert_eq!(
+            taken.iter().map(said).collect::<Vec<_>>(),
+            [
+                (Some("1".to_owned()), (0, 3), Direction::SendOnly),
+                (Some("two".to_owned()), (2, 3), Direction::SendOnly)
+            ]
+        );
+        let address = "192.0.2.7".parse().expect("an address");
+        let ours: Vec<Audio> = taken.iter().map(|audio| answer(audio, address, 7_000)).collect();
+        let written = write_all(&ours, address, 1, 1);
+        let streams: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
+        assert_eq!(
+            streams,
+            [
+                "m=audio 7000 RTP/AVP 0 96",
+                "m=audio 0 RTP/AVP 0",
+                "m=audio 7000 RTP/AVP 8"
+            ]
+        );
+        let read_again: Vec<Audio> = read(written.as_bytes())
+            .expect("streams")
+            .into_iter()
+            .flatten()
+            .collect();
+        assert_eq!(read_again, ours);
+        assert!(ours.iter().all(|audio| audio.direction == Direction::RecvOnly));
     }
 
     #[test]

@@ -32,11 +32,17 @@ use rsipstack::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::siprec;
+
 /// Who writes messages into the log, and must not.
 pub const LOG_TARGET: &str = "rsipstack";
 /// Where the address that a message came from is noted; whatever a message itself says there is removed.
 const SOURCE: &str = "X-Callvault-Source";
 const USER_AGENT: &str = "Callvault";
+/// Who answers recording sessions: what has this user in its `Contact` is marked as a recording server (RFC 7866, section 7.2).
+const RECORDER: &str = "recorder";
+/// Extensions that may be required of it (RFC 3261, section 8.2.2.3).
+const EXTENSIONS: [&str; 1] = ["siprec"];
 
 /// What went wrong, without what a message said.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -80,6 +86,10 @@ pub enum Signal {
 pub struct Offer {
     /// The description; empty if the other side wants one.
     pub body: Vec<u8>,
+    /// What the body is.
+    pub content_type: String,
+    /// Whether it wants a description in answer.
+    pub wants_answer: bool,
     handle: TransactionHandle,
 }
 
@@ -89,6 +99,11 @@ impl Offer {
         let headers = vec![content_type()];
         let body = Some(description.into_bytes());
         let _ = self.handle.respond(StatusCode::OK, Some(headers), body).await;
+    }
+
+    /// Takes note of what came without a description.
+    pub async fn acknowledge(self) {
+        let _ = self.handle.reply(StatusCode::OK).await;
     }
 
     /// Refuses it: everything stays as it was.
@@ -139,6 +154,31 @@ impl Leg {
         let _ = self.dialog.reject(Some(StatusCode::from(status)), None);
     }
 
+    /// Describes our media anew. Returns what the other side answers.
+    ///
+    /// # Errors
+    /// When it does not take it, or the call is over.
+    pub async fn describe_anew(&self, description: String) -> Result<Vec<u8>, SipError> {
+        let (headers, body) = (vec![content_type()], description.into_bytes());
+        let attempts = 3;
+        let answered = self
+            .dialog
+            .reinvite_with_glare_retry(Some(headers), Some(body), attempts);
+        match answered.await? {
+            Some(response) if response.status_code.kind() == StatusCodeKind::Successful => Ok(response.body),
+            Some(response) => Err(SipError(format!("status {}", response.status_code.code()))),
+            None => Err(SipError("it is over".to_owned())),
+        }
+    }
+
+    /// Whether the other side still knows of the call.
+    pub async fn is_known(&self) -> bool {
+        match self.dialog.options(None).await {
+            Ok(Some(response)) => !matches!(response.status_code.code(), 408 | 481),
+            Ok(None) | Err(_) => false,
+        }
+    }
+
     /// Hangs up, or gives up.
     pub async fn hang_up(&self) {
         let _ = self.dialog.hangup().await;
@@ -170,6 +210,10 @@ pub struct Invite {
     pub to: String,
     /// The description of the caller's media; empty if he wants ours first.
     pub offer: Vec<u8>,
+    /// What that is: a description, or several parts.
+    pub content_type: String,
+    /// Whether it says that it is a recording session (RFC 7866, section 6.1).
+    pub is_recording: bool,
     /// The caller's side.
     pub leg: Leg,
 }
@@ -230,7 +274,19 @@ fn address_of(address: &SipAddr) -> Option<IpAddr> {
 struct Stamp;
 
 impl MessageInspector for Stamp {
-    fn before_send(&self, message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
+    fn before_send(&self, mut message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
+        let headers = match &mut message {
+            SipMessage::Request(request) => &mut request.headers,
+            SipMessage::Response(response) => &mut response.headers,
+        };
+        let ours = format!("sip:{RECORDER}@");
+        for header in headers.iter_mut() {
+            if let Header::Contact(contact) = header
+                && contact.value().contains(&ours)
+            {
+                *header = Header::Contact(format!("{};+sip.srs", contact.value()).into());
+            }
+        }
         message
     }
 
@@ -411,6 +467,12 @@ fn user_of(uri: &Uri) -> String {
     uri.auth.as_ref().map(|auth| auth.user.clone()).unwrap_or_default()
 }
 
+/// What a header says, as it was sent.
+fn text_of<'r>(request: &'r Request, name: &str) -> Vec<&'r str> {
+    let of_name = |header: &&'r Header| header.name().eq_ignore_ascii_case(name);
+    request.headers.iter().filter(of_name).map(Header::value).collect()
+}
+
 fn begin(layer: &Arc<DialogLayer>, mut request: Transaction, contact: &Uri, invites: &mpsc::Sender<Invite>) {
     let parts = (
         source_of(&request.original),
@@ -419,18 +481,47 @@ fn begin(layer: &Arc<DialogLayer>, mut request: Transaction, contact: &Uri, invi
     let (Some(source), Some(from)) = parts else {
         return reply(request, StatusCode::BadRequest);
     };
+    let required: Vec<String> = text_of(&request.original, "Require")
+        .iter()
+        .flat_map(|tags| tags.split(','))
+        .map(|tag| tag.trim().to_ascii_lowercase())
+        .collect();
+    let unknown: Vec<&str> = required
+        .iter()
+        .map(String::as_str)
+        .filter(|tag| !EXTENSIONS.contains(tag))
+        .collect();
+    if !unknown.is_empty() {
+        let unsupported = vec![Header::Unsupported(unknown.join(", ").into())];
+        tokio::spawn(async move {
+            let _ = request.reply_with(StatusCode::BadExtension, unsupported, None).await;
+        });
+        return;
+    }
     let Ok(room) = invites.clone().try_reserve_owned() else {
         return reply(request, StatusCode::ServiceUnavailable);
     };
+    let requires_recording = required.iter().any(|tag| tag == "siprec");
+    let content_type = text_of(&request.original, "Content-Type").concat();
+    let mut contact = contact.clone();
+    if requires_recording || siprec::is_multipart(&content_type) {
+        contact.auth = Some(Auth {
+            user: RECORDER.to_owned(),
+            password: None,
+        });
+    }
     let (states, received) = layer.new_dialog_state_channel();
-    let Ok(dialog) = layer.get_or_create_server_invite(&request, states, None, Some(contact.clone())) else {
+    let Ok(dialog) = layer.get_or_create_server_invite(&request, states, None, Some(contact)) else {
         return reply(request, StatusCode::BadRequest);
     };
+    let is_client = |contact: &&str| contact.contains("+sip.src");
     let invite = Invite {
         source,
         from: user_of(&from),
         to: user_of(&request.original.uri),
         offer: request.original.body.clone(),
+        content_type,
+        is_recording: requires_recording && text_of(&request.original, "Contact").iter().any(is_client),
         leg: leg_of(dialog.clone(), layer, received),
     };
     let mut dialog = dialog;
@@ -461,6 +552,8 @@ async fn translate(mut states: DialogStateReceiver, signals: mpsc::UnboundedSend
                 Signal::Confirmed
             }
             DialogState::Updated(_, request, handle) => Signal::Offer(Offer {
+                content_type: text_of(&request, "Content-Type").concat(),
+                wants_answer: request.method == Method::Invite || !request.body.is_empty(),
                 body: request.body,
                 handle,
             }),

@@ -13,6 +13,7 @@ mod exports;
 mod live;
 mod orders;
 mod request;
+mod sessions;
 mod webhook;
 
 use std::{
@@ -49,6 +50,7 @@ pub use courier::{Courier, Letter, Mail, Mailer, Payload, PostError};
 pub use live::{LiveCall, RENEW_S};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
 pub use request::{Person, RequestView, Step};
+pub use sessions::MAX_SESSION_BYTES;
 pub use webhook::{EVENTS, Endpoint, MAX_ENDPOINTS};
 
 use delivery::Delivery;
@@ -354,6 +356,8 @@ impl Line {
             MESSAGE => self.run_message(&account, job).await,
             REQUEST => self.run_request(&account, job).await,
             LIVE => self.run_live(&account, job).await,
+            // What was said of a call that is over by now.
+            sessions::CONSENT => self.finish(job).await,
             EXPORT => self.run_export(&account, job).await,
             EXPORT_JOB => self.run_export_job(&account, job).await,
             CAMPAIGN => self.run_campaign(&account, job).await,
@@ -437,7 +441,7 @@ impl Line {
 /// Kinds that are not at their limit.
 fn free_kinds(busy: &BTreeMap<&'static str, usize>) -> Vec<&'static str> {
     let free = |kind: &&'static str, limit: usize| busy.get(kind).is_none_or(|count| *count < limit);
-    [CALL, MESSAGE, REQUEST, LIVE]
+    [CALL, MESSAGE, REQUEST, LIVE, sessions::CONSENT]
         .into_iter()
         .filter(|kind| free(kind, ORDERS_AT_ONCE))
         .chain(

@@ -70,7 +70,8 @@ const DESCRIPTION: &str = "Keeps telephony records as long as it must, forgets t
     ),
     paths(
         records::create::create, records::bulk::bulk,
-        calls::list::list, calls::get::get, calls::recording::control, messages::list::list, messages::get::get,
+        calls::list::list, calls::get::get, calls::recording::control, calls::session::consent,
+        messages::list::list, messages::get::get,
         recordings::create::create, recordings::list::list, recordings::get::get, recordings::audio::audio,
         recordings::presigned::presigned, recordings::withdraw::withdraw,
         requests::create::create, requests::list::list, requests::get::get, requests::preview::preview,
@@ -273,6 +274,7 @@ pub fn router(door: Arc<Door>) -> Router {
             get(flows::get::get).put(flows::put::put).delete(flows::delete::delete),
         )
         .route("/records/calls/{sid}/recording", post(calls::recording::control))
+        .route("/recording-sessions/consent", post(calls::session::consent))
         .route("/forecast", get(forecast::get::get))
         .route("/holds", get(holds::list::list).post(holds::create::create))
         .route("/holds/{id}/lift", post(holds::lift::lift))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use callvault_app::core::AccountSid;
-use callvault_voice::exchange::Trunk;
+use callvault_voice::{exchange::Trunk, siprec::Siprec};
 use serde::Deserialize;
 
 use super::{ConfigError, read_passphrase, value};
@@ -51,6 +51,14 @@ struct TrunkFile {
     user: Option<String>,
     password_file: Option<PathBuf>,
     most_calls: Option<usize>,
+    siprec: Option<SiprecFile>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SiprecFile {
+    Strict,
+    Lax,
 }
 
 impl VoiceFile {
@@ -104,6 +112,11 @@ impl VoiceFile {
                 proxy: trunk.proxy,
                 login,
                 most_calls: trunk.most_calls.unwrap_or(MOST_CALLS),
+                siprec: match trunk.siprec {
+                    None => Siprec::Off,
+                    Some(SiprecFile::Strict) => Siprec::Strict,
+                    Some(SiprecFile::Lax) => Siprec::Lax,
+                },
             });
         }
         Ok(Voice {

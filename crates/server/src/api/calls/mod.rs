@@ -1,5 +1,6 @@
-//! Reading calls.
+//! Reading calls, and their consent while they go on.
 
 pub mod get;
 pub mod list;
 pub mod recording;
+pub mod session;

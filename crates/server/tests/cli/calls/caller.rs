@@ -144,7 +144,8 @@ impl Caller {
     }
 }
 
-struct Line {
+/// A party that sends.
+pub(super) struct Line {
     socket: UdpSocket,
     to: std::net::SocketAddr,
     sequence: u16,
@@ -152,6 +153,25 @@ struct Line {
 }
 
 impl Line {
+    /// A party that sends nowhere yet.
+    pub(super) fn new(socket: UdpSocket) -> Self {
+        let to = socket.local_addr().expect("an address");
+        Self {
+            socket,
+            to,
+            sequence: 7,
+            start: Instant::now(),
+        }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.socket.local_addr().expect("an address").port()
+    }
+
+    pub(super) fn send_to(&mut self, port: u16) {
+        self.to.set_port(port);
+    }
+
     fn now(&self) -> u32 {
         u32::try_from(self.start.elapsed().as_millis() * 8).expect("short")
     }
@@ -181,7 +201,7 @@ impl Line {
         }
     }
 
-    fn speak(&mut self, speech: &[i16]) {
+    pub(super) fn speak(&mut self, speech: &[i16]) {
         let (begin, timestamp) = (Instant::now(), self.now());
         for (n, frame) in (0_u32..).zip(speech.chunks(160)) {
             sleep(Duration::from_millis(u64::from(n) * 20).saturating_sub(begin.elapsed()));

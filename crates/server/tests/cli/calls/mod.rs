@@ -9,6 +9,7 @@
 mod bad;
 mod caller;
 mod office;
+mod siprec;
 mod trace;
 
 use std::{
@@ -283,7 +284,7 @@ fn numbers_that_nobody_answers_and_strangers_are_refused() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 8] = [
+    let cases: [(&str, fn()); 11] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -313,6 +314,18 @@ fn real_calls() {
             numbers_that_nobody_answers_and_strangers_are_refused,
         ),
         ("bad_messages_leave_nothing_behind", bad_messages_leave_nothing_behind),
+        (
+            "copies_of_a_switch_are_recorded_each_party_on_its_channel",
+            siprec::copies_of_a_switch_are_recorded_each_party_on_its_channel,
+        ),
+        (
+            "without_consent_the_answer_is_inactive_and_what_is_sent_is_not_kept",
+            siprec::without_consent_the_answer_is_inactive_and_what_is_sent_is_not_kept,
+        ),
+        (
+            "what_is_no_recording_session_is_refused",
+            siprec::what_is_no_recording_session_is_refused,
+        ),
     ];
     let failed: Vec<&str> = std::thread::scope(|scope| {
         let running = cases.map(|(name, case)| (name, scope.spawn(case)));

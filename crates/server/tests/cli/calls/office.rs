@@ -68,7 +68,7 @@ impl Office {
         let place = Place::new(&format!(
             "data_dir = \"vault\"\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
              ports = [{media}, {}]\n[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
-             proxy = \"127.0.0.1:{agent_port}\"\n",
+             proxy = \"127.0.0.1:{agent_port}\"\nsiprec = \"strict\"\n",
             media + 100
         ));
         place.json(&[
@@ -107,7 +107,7 @@ impl Office {
         office
     }
 
-    fn post(&self, path: &str, kind: &str, body: Vec<u8>) -> (StatusCode, Value) {
+    pub(super) fn post(&self, path: &str, kind: &str, body: Vec<u8>) -> (StatusCode, Value) {
         self.client.send(Method::POST, path, &self.token, Some((kind, body)))
     }
 
