@@ -28,6 +28,7 @@
 //! user = "acme"                       # what the proxy asks for, if it does
 //! password_file = "/etc/callvault/acme.trunk"
 //! most_calls = 100                    # at the same time
+//! siprec = "strict"                   # takes recording sessions (RFC 7866): "strict" or "lax"; none if absent
 //!
 //! [regions.sg]
 //! url = "https://vault.example.sg"

@@ -101,6 +101,7 @@ pub struct OpenDoor {
 pub struct Serving {
     /// The doors, one a region.
     pub doors: Vec<OpenDoor>,
+    exchanges: Vec<Arc<Exchange>>,
     handle: Handle<SocketAddr>,
     tasks: tokio::task::JoinSet<()>,
 }
@@ -112,7 +113,7 @@ pub struct Serving {
 pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
     let handle = Handle::new();
     let mut tasks = tokio::task::JoinSet::new();
-    let mut doors = Vec::new();
+    let (mut doors, mut exchanges) = (Vec::new(), Vec::new());
     let addresses = Arc::new(site.doors());
     for (region, here) in site.regions_here() {
         let vault = site.open_vault(&region.name).await?;
@@ -132,6 +133,7 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
             Some(voice) if works => Some(open_exchange(Arc::clone(&line), voice).await?),
             _ => None,
         };
+        exchanges.extend(exchange.clone());
         let door = Arc::new(Door {
             vault: Arc::clone(&vault),
             line,
@@ -208,7 +210,12 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
     if doors.is_empty() {
         return Err(ServeError::Nothing);
     }
-    Ok(Serving { doors, handle, tasks })
+    Ok(Serving {
+        doors,
+        exchanges,
+        handle,
+        tasks,
+    })
 }
 
 async fn open_exchange(line: Arc<Line>, voice: &Voice) -> Result<Arc<Exchange>, ServeError> {
@@ -272,9 +279,12 @@ impl Serving {
         self.close().await;
     }
 
-    /// Stops listening and lets open requests end.
+    /// Stops listening, ends the calls that go on, and lets open requests end.
     pub async fn close(mut self) {
         self.handle.graceful_shutdown(Some(GRACE));
+        for exchange in &self.exchanges {
+            exchange.close(GRACE).await;
+        }
         let doors = self.doors.len();
         // The listeners end by themselves; the working loops are dropped.
         let ended = async {

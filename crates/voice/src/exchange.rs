@@ -5,20 +5,23 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use callvault_app::{
     Account, VaultError,
     core::{AccountSid, Number, Sid, consent::Event},
     flow::SavedFlow,
-    line::Line,
+    line::{CallOrder, Line, LiveCall, Placer, Room},
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     carry::{self, Accepted},
     media::Ports,
+    pace,
     prompts::Prompts,
     sdp,
     sip::{Endpoint, Invite, SipError},
@@ -65,6 +68,41 @@ pub struct Exchange {
     pub(crate) prompts: Prompts,
     trunks: Vec<Trunk>,
     controls: Controls,
+    /// Calls end when this is cancelled.
+    pub(crate) closing: CancellationToken,
+    me: Weak<Self>,
+}
+
+/// How often it is looked whether the calls are over, when the exchange closes.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Placer for Exchange {
+    fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
+    fn room(&self, account: &AccountSid) -> Room {
+        let trunk = self
+            .trunks
+            .iter()
+            .find(|trunk| trunk.account == *account && trunk.proxy.is_some());
+        match trunk {
+            None => Room::None,
+            Some(trunk) if self.calls_of(account) >= trunk.most_calls => Room::Full,
+            Some(_) => Room::Free,
+        }
+    }
+
+    fn place(&self, call: LiveCall, order: CallOrder) {
+        let account = &call.account().sid;
+        let trunk = self
+            .trunks
+            .iter()
+            .find(|trunk| trunk.account == *account && trunk.proxy.is_some());
+        if let Some((exchange, trunk)) = self.me.upgrade().zip(trunk.cloned()) {
+            tokio::spawn(async move { carry::place(&exchange, &trunk, call, &order).await });
+        }
+    }
 }
 
 impl Exchange {
@@ -79,14 +117,18 @@ impl Exchange {
             .flat_map(|trunk| trunk.peers.iter().copied().chain(trunk.proxy.map(|proxy| proxy.ip())))
             .collect();
         let (endpoint, mut invites) = Endpoint::open(config.listen, peers).await?;
-        let exchange = Arc::new(Self {
+        let exchange = Arc::new_cyclic(|me: &Weak<Self>| Self {
             line,
             ports: Ports::new(config.listen.ip(), config.ports),
             endpoint,
             prompts: Prompts::new(config.speech),
             trunks: config.trunks,
             controls: Mutex::default(),
+            closing: CancellationToken::new(),
+            me: Weak::clone(me),
         });
+        let placer: Weak<dyn Placer> = Arc::downgrade(&exchange) as Weak<dyn Placer>;
+        exchange.line.connect(placer);
         let taking = Arc::downgrade(&exchange);
         tokio::spawn(async move {
             while let Some(invite) = invites.recv().await {
@@ -107,6 +149,21 @@ impl Exchange {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.controls().len()
+    }
+
+    fn calls_of(&self, account: &AccountSid) -> usize {
+        self.controls().values().filter(|(owner, _)| owner == account).count()
+    }
+
+    /// Ends every call and takes none any more. Waits until their ends are kept, or this long.
+    pub async fn close(&self, patience: Duration) {
+        self.closing.cancel();
+        let over = async {
+            while self.calls() > 0 {
+                pace::wait(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, over).await;
     }
 
     /// Tells a call of an account that its recording rests, goes on, or is withdrawn.
@@ -134,10 +191,8 @@ impl Exchange {
     pub(crate) fn register(&self, trunk: &Trunk, call: Sid) -> Option<(Registered<'_>, mpsc::Receiver<Event>)> {
         let (control, told) = mpsc::channel(8);
         let mut controls = self.controls();
-        let count = controls
-            .values()
-            .filter(|(account, _)| *account == trunk.account)
-            .count();
+        let own = |(owner, _): &&(AccountSid, mpsc::Sender<Event>)| *owner == trunk.account;
+        let count = controls.values().filter(own).count();
         if count >= trunk.most_calls {
             return None;
         }
@@ -146,6 +201,10 @@ impl Exchange {
     }
 
     async fn take(self: Arc<Self>, mut invite: Invite) {
+        if self.closing.is_cancelled() {
+            invite.leg.reject(503);
+            return;
+        }
         let taken = match self.whose(&invite).await {
             Ok((trunk, account)) if invite.is_recording || siprec::is_multipart(&invite.content_type) => {
                 siprec::take(&self, &trunk, account, &mut invite).await

@@ -172,6 +172,13 @@ impl Media {
         }
     }
 
+    /// Drops what came and was not heard.
+    pub fn forget(&mut self) {
+        let mut buffer = [0; MAX_PACKET_BYTES];
+        while self.socket.try_recv_from(&mut buffer).is_ok() {}
+        self.heard.clear();
+    }
+
     fn expects(&self, from: SocketAddr) -> bool {
         let named = self.remote.as_ref().map(|remote| remote.address);
         match self.source {

@@ -11,7 +11,7 @@ use callvault_app::{
         consent::{Consenting, Event},
         flow::Channels,
     },
-    line::{LiveCall, RENEW_S},
+    line::LiveCall,
 };
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
@@ -158,15 +158,8 @@ impl Recorder {
     ) -> (Self, JoinHandle<()>) {
         let (told, received) = mpsc::channel(QUEUE);
         let start = pace::now();
-        let gate = Gate::new(
-            Booth {
-                live: Arc::clone(&live),
-                channels,
-            },
-            story,
-        );
+        let gate = Gate::new(Booth { live, channels }, story);
         let desk = Desk {
-            live,
             gate,
             channels,
             laws,
@@ -211,7 +204,6 @@ impl Recorder {
 }
 
 struct Desk {
-    live: Arc<Mutex<LiveCall>>,
     gate: Gate<Booth>,
     channels: Channels,
     laws: [Law; 2],
@@ -224,17 +216,11 @@ struct Desk {
 impl Desk {
     async fn work(mut self, mut told: mpsc::Receiver<Told>) {
         let mut tick = pace::every(Duration::from_secs(1), MissedTickBehavior::Delay);
-        let mut renewed = pace::now();
         loop {
             let next = tokio::select! {
                 biased;
                 _ = tick.tick() => {
                     self.pass(samples_since(self.start) - JITTER_SAMPLES).await;
-                    if renewed.elapsed() >= Duration::from_secs(RENEW_S.unsigned_abs()) {
-                        renewed = pace::now();
-                        let saved = self.live.lock().await.save().await;
-                        self.watch(saved);
-                    }
                     continue;
                 }
                 next = told.recv() => next,

@@ -237,14 +237,19 @@ pub struct Dial {
 pub struct Dialing {
     /// The called party's side.
     pub leg: Leg,
-    answer: tokio::task::JoinHandle<Result<Vec<u8>, End>>,
+    /// What it answers, to be waited for with [`answered`].
+    pub answer: Answer,
 }
 
-impl Dialing {
-    /// Waits for the answer: a description of media, or how it ended.
-    pub async fn answered(&mut self) -> Result<Vec<u8>, End> {
-        (&mut self.answer).await.unwrap_or(Err(End::Refused(500)))
-    }
+/// What a called party answers.
+pub type Answer = tokio::task::JoinHandle<Result<Vec<u8>, End>>;
+
+/// Waits for the answer: a description of media, or how it ended.
+///
+/// # Errors
+/// How it ended.
+pub async fn answered(answer: &mut Answer) -> Result<Vec<u8>, End> {
+    answer.await.unwrap_or(Err(End::Refused(500)))
 }
 
 /// The addresses that are listened to.

@@ -21,7 +21,7 @@ use callvault_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{LEASE_S, LIVE, Line, job_id, open, seal};
+use super::{CallOrder, LEASE_S, LIVE, Line, job_id, open, seal};
 use crate::{
     conversion::{Shape, wav_head},
     error::{Result, VaultError},
@@ -42,6 +42,9 @@ const MAX_EVIDENCE_BYTES: usize = 8 * 1024;
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Live {
     pub call: Call,
+    /// The order that it was placed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<CallOrder>,
     /// What is kept of the call beside its record's own fields.
     extra: Map<String, Value>,
     story: Option<Consenting>,
@@ -111,31 +114,36 @@ pub struct LiveCall {
 }
 
 impl Line {
-    /// Begins a live call: from now on it ends in a record, whatever happens.
+    /// Begins a live call: from now on it ends in a record, whatever happens, and whoever ordered it is told.
     ///
     /// # Errors
-    /// Those of the catalog.
-    pub async fn begin_live(self: &Arc<Self>, account: Account, call: Call) -> Result<LiveCall> {
+    /// [`StoreError::Conflict`] when it was begun already; those of the catalog.
+    pub async fn begin_live(
+        self: &Arc<Self>,
+        account: Account,
+        call: Call,
+        order: Option<CallOrder>,
+    ) -> Result<LiveCall> {
         let id = job_id(LIVE, call.sid);
         let now = self.vault.now();
         let live = Live {
             call,
+            order,
             extra: Map::new(),
             story: None,
             take: None,
             seen_at: now,
             is_over: false,
         };
-        let job = self.job(&account, LIVE, &id, now, &live)?;
-        self.vault.catalog.enqueue_all(&[job]).await?;
-        let until = now.plus_seconds(LEASE_S);
-        let leased = self
-            .vault
-            .catalog
-            .lease_job(&id, &self.vault.worker, now, until)
-            .await?;
-        // Somebody who looked for work at this very moment ends it as a call that failed.
-        let row = leased.ok_or(StoreError::Conflict { what: "a job's lease" })?;
+        let mut row = self.job(&account, LIVE, &id, now, &live)?;
+        // It is held from its first moment on: nobody who looks for work takes it for one that was left.
+        row.lease_until = Some(now.plus_seconds(LEASE_S));
+        row.leased_by = Some(self.vault.worker.to_string());
+        row.attempts = 1;
+        let known = self.vault.catalog.enqueue(&row).await?;
+        if known.body != row.body {
+            return Err(StoreError::Conflict { what: "live call" }.into());
+        }
         Ok(LiveCall {
             line: Arc::clone(self),
             account,
@@ -166,6 +174,9 @@ impl Line {
         self.vault.catalog.renew(&row).await?;
         let call = live.record();
         self.keep(account, Record::Call(call.clone())).await?;
+        if let Some(order) = &live.order {
+            self.tell_of_call(account, order, &call, true).await?;
+        }
         let data =
             json!({ "sid": call.sid.to_string(), "status": call.status.as_str(), "duration_s": call.duration_s });
         let id = row.id.clone();
@@ -234,7 +245,14 @@ impl LiveCall {
     pub async fn answer(&mut self, at: TimeUs) -> Result<()> {
         self.live.call.answered_at = Some(at);
         self.live.call.status = CallStatus::InProgress;
-        self.save().await
+        self.save().await?;
+        match &self.live.order {
+            Some(order) => {
+                let told = self.line.tell_of_call(&self.account, order, &self.live.call, false);
+                told.await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Notes something about the call that goes into its record.
@@ -254,6 +272,17 @@ impl LiveCall {
     pub async fn tell(&mut self, story: &Consenting) -> Result<()> {
         self.live.story = Some(story.clone());
         self.save().await
+    }
+
+    /// Says that the call goes on, if that was not said lately.
+    ///
+    /// # Errors
+    /// As [`LiveCall::save`].
+    pub async fn renew(&mut self) -> Result<()> {
+        match self.line.vault.now() < self.live.seen_at.plus_seconds(RENEW_S) {
+            true => Ok(()),
+            false => self.save().await,
+        }
     }
 
     /// Makes what is known durable, and says that the call goes on. To be called at least every [`RENEW_S`].

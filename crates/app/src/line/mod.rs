@@ -12,6 +12,7 @@ mod export_jobs;
 mod exports;
 mod live;
 mod orders;
+mod placing;
 mod request;
 mod sessions;
 mod webhook;
@@ -20,7 +21,7 @@ use std::{
     collections::BTreeMap,
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -49,6 +50,7 @@ pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
 pub use courier::{Courier, Letter, Mail, Mailer, Payload, PostError};
 pub use live::{LiveCall, RENEW_S};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
+pub use placing::{Placer, Room};
 pub use request::{Person, RequestView, Step};
 pub use sessions::MAX_SESSION_BYTES;
 pub use webhook::{EVENTS, Endpoint, MAX_ENDPOINTS};
@@ -110,6 +112,8 @@ pub struct Line {
     exports_failed: AtomicU64,
     /// Held while an export job is counted and put in, so that many at once do not all find room.
     ordering: Mutex<()>,
+    /// Who places calls for real.
+    placer: OnceLock<Weak<dyn Placer>>,
     wakes: Notify,
 }
 
@@ -132,6 +136,7 @@ impl Line {
             exports_done: AtomicU64::new(0),
             exports_failed: AtomicU64::new(0),
             ordering: Mutex::new(()),
+            placer: OnceLock::new(),
             wakes: Notify::new(),
         }
     }
@@ -378,6 +383,10 @@ impl Line {
     async fn run_call(&self, account: &Account, mut job: JobRow) -> Result<()> {
         let mut running: Running<CallOrder, CallOutcome> = open(account, &job.id, &job.body)?;
         if running.outcome.is_none() {
+            job = match self.place_here(account, job, &running.order).await? {
+                Some(job) => job,
+                None => return Ok(()),
+            };
             let placed = self.carrier.place_call(&running.order).await;
             running.outcome = Some(placed.unwrap_or(CallOutcome {
                 status: callvault_core::record::CallStatus::Failed,

@@ -44,6 +44,9 @@ pub struct CallOrder {
     pub ring_limit_s: Option<u32>,
     /// Whether it is to be recorded, consent allowing.
     pub record: bool,
+    /// Whether both parties have a channel of their own in the recording.
+    #[serde(default)]
+    pub dual: bool,
     /// The caller's own text, told again at the end.
     pub custom_field: Option<String>,
     /// Who is told.

@@ -65,7 +65,7 @@ fn second(n: u8) -> Bytes {
 
 async fn begin(line: &Arc<Line>, sid: &AccountSid, now: TimeUs) -> LiveCall {
     let account = line.vault().get_account(sid).await.expect("acme");
-    let mut live = line.begin_live(account, ringing(now)).await.expect("begun");
+    let mut live = line.begin_live(account, ringing(now), None).await.expect("begun");
     live.answer(now.plus_seconds(2)).await.expect("answered");
     live
 }
@@ -269,7 +269,7 @@ async fn carry(vault: &Arc<Vault>, sid: &AccountSid) -> (bool, u8) {
     let Ok(account) = vault.get_account(sid).await else {
         return (false, 0);
     };
-    let Ok(mut live) = line.begin_live(account, ringing(at(START))).await else {
+    let Ok(mut live) = line.begin_live(account, ringing(at(START)), None).await else {
         return (false, 0);
     };
     let story = accepted(at(START));

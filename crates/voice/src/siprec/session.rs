@@ -24,7 +24,7 @@ use super::{
     metadata::{self, Metadata, Participant},
 };
 use crate::{
-    carry::{MOST_S, SILENT_S, counts, taken},
+    carry::{Kept, MOST_S, SILENT_S, counts, taken},
     exchange::{Exchange, Trunk},
     g711::Law,
     media::{Heard, MAX_PACKET_BYTES, Media},
@@ -125,16 +125,16 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
         caller_name: None,
         extra: None,
     };
-    let mut live = exchange.line.begin_live(account, call).await.map_err(unavailable)?;
+    let begun = exchange.line.begin_live(account, call, None).await;
+    let mut live = begun.map_err(unavailable)?;
     live.note("siprec", describe(&metadata));
-    let live = Arc::new(Mutex::new(live));
+    let kept = Kept::begin(live, &exchange.closing);
     // Who sends copies asks for this call to be recorded (spec 2.1).
     let switches = Switches {
         call: Some(true),
         ..Switches::default()
     };
     let story = Consenting::new(switches, rule, policy.policy.version);
-    let lost = CancellationToken::new();
     let law = |channel| {
         let of_channel = parties.channels.iter().position(|stream| *stream == channel);
         of_channel
@@ -147,15 +147,15 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
         Channels::Single
     };
     let (recorder, task) = Recorder::begin(
-        Arc::clone(&live),
+        Arc::clone(&kept.live),
         story,
         channels,
         [law(AGENT), law(CUSTOMER)],
-        lost.clone(),
+        kept.lost.clone(),
     );
     let mut session = Session {
         exchange,
-        live: Arc::clone(&live),
+        live: Arc::clone(&kept.live),
         leg: &mut invite.leg,
         recorder,
         streams: taken,
@@ -170,16 +170,13 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
     let status = match session.answer().await {
         Err(status) => status,
         Ok(()) => {
-            let ended = match live.lock().await.answer(vault.now()).await {
-                Ok(()) => Ok(()),
+            let answered = kept.live.lock().await.answer(vault.now()).await;
+            let ended = match answered {
+                Ok(()) => session.listen(&parties.channels, controls, &kept.lost).await,
                 Err(_) => Err("store"),
             };
-            let ended = match ended {
-                Ok(()) => session.listen(&parties.channels, controls, &lost).await,
-                failed => failed,
-            };
             if let Err(what) = ended {
-                live.lock().await.note("failed", json!(what));
+                kept.live.lock().await.note("failed", json!(what));
             }
             CallStatus::Completed
         }
@@ -189,20 +186,17 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
     let known = describe(&session.known);
     drop(session);
     let _ = task.await;
-    drop(registered);
-    let Some(mut live) = Arc::into_inner(live).map(Mutex::into_inner) else {
-        tracing::warn!("a recorder did not end; its call's record is made when its lease is over");
-        return Ok(());
+    let story = {
+        let mut live = kept.live.lock().await;
+        live.note("siprec", known);
+        recorded.map(|Recorded { story, counts: of }| {
+            let said = json!({ "agent": counts(of[AGENT]), "customer": counts(of[CUSTOMER]) });
+            live.note("media", said);
+            story
+        })
     };
-    live.note("siprec", known);
-    let story = recorded.map(|Recorded { story, counts: of }| {
-        let said = json!({ "agent": counts(of[AGENT]), "customer": counts(of[CUSTOMER]) });
-        live.note("media", said);
-        story
-    });
-    if let Err(error) = live.end(vault.now(), status, story.as_ref()).await {
-        tracing::warn!(%error, "a call's end could not be kept; its record is made when its lease is over");
-    }
+    kept.end(vault.now(), status, story.as_ref()).await;
+    drop(registered);
     Ok(())
 }
 
@@ -400,7 +394,7 @@ impl Session<'_> {
                     self.tell().await;
                 }
                 () = &mut limit => return Ok(()),
-                () = lost.cancelled() => return Err("another process has it"),
+                () = lost.cancelled() => return Err("cut off"),
             }
         }
     }

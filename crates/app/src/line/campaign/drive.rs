@@ -340,6 +340,7 @@ fn order_of(campaign: &Document<Campaign>, target: &Target, sid: Sid, at: TimeUs
         time_limit_s: None,
         ring_limit_s: None,
         record: false,
+        dual: false,
         custom_field: definition.custom_field.clone(),
         callback: None,
     }

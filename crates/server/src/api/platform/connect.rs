@@ -28,7 +28,7 @@ pub(super) const MAX_CUSTOM_CHARS: usize = 128;
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/calls/connect.json", tag = "platform", operation_id = "connect_call",
     params(("account" = String, Path, description = "Account SID")),
-    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`From`, `To` or `Url`, `CallerId`, `TimeLimit`, `TimeOut`, `Record`, `CustomField`, `StatusCallback`, `StatusCallbackEvents[]`, `StatusCallbackContentType`"),
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`From`, `To` or `Url`, `CallerId`, `TimeLimit`, `TimeOut`, `Record`, `RecordingChannels`, `CustomField`, `StatusCallback`, `StatusCallbackEvents[]`, `StatusCallbackContentType`"),
     responses(
         (status = 200, description = "Accepted: `{\"Call\": {...}}`", body = Object),
         (status = 404, description = "`RestException`: no such account for this token", body = Object),
@@ -73,9 +73,19 @@ fn read_order(door: &Door, account: &Account, fields: &Fields) -> Result<CallOrd
         time_limit_s: fields.number("TimeLimit", 1..=MAX_SECONDS)?,
         ring_limit_s: fields.number("TimeOut", 1..=MAX_SECONDS)?,
         record: fields.flag("Record")?,
+        dual: read_channels(fields)?,
         custom_field: fields.text("CustomField", MAX_CUSTOM_CHARS)?,
         callback: read_callback(fields)?,
     })
+}
+
+/// Whether both parties have a channel of their own. One of the platform's pages says `mono` for `single`.
+fn read_channels(fields: &Fields) -> Result<bool, Fault> {
+    match fields.find("RecordingChannels") {
+        None | Some("single" | "mono") => Ok(false),
+        Some("dual") => Ok(true),
+        Some(_) => Err(Fault::bad("RecordingChannels", "Expected single or dual.")),
+    }
 }
 
 /// Who is told of the end.

@@ -9,6 +9,7 @@
 mod bad;
 mod caller;
 mod office;
+mod place;
 mod siprec;
 mod trace;
 
@@ -284,7 +285,7 @@ fn numbers_that_nobody_answers_and_strangers_are_refused() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 11] = [
+    let cases: [(&str, fn()); 14] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -314,6 +315,18 @@ fn real_calls() {
             numbers_that_nobody_answers_and_strangers_are_refused,
         ),
         ("bad_messages_leave_nothing_behind", bad_messages_leave_nothing_behind),
+        (
+            "two_numbers_are_connected_and_the_called_one_is_told_before_it_is_recorded",
+            place::two_numbers_are_connected_and_the_called_one_is_told_before_it_is_recorded,
+        ),
+        (
+            "who_is_called_into_a_flow_and_says_no_is_not_recorded",
+            place::who_is_called_into_a_flow_and_says_no_is_not_recorded,
+        ),
+        (
+            "calls_that_nobody_answers_end_in_records_that_say_so",
+            place::calls_that_nobody_answers_end_in_records_that_say_so,
+        ),
         (
             "copies_of_a_switch_are_recorded_each_party_on_its_channel",
             siprec::copies_of_a_switch_are_recorded_each_party_on_its_channel,

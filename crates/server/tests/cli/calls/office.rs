@@ -45,7 +45,7 @@ pub(super) struct Office {
     pub(super) running: Option<Running>,
     pub(super) client: Client,
     token: Value,
-    agent: Child,
+    agent: Option<Child>,
     pub(super) sip: u16,
     pub(super) media: u16,
     pub(super) announcement: Vec<i16>,
@@ -54,19 +54,30 @@ pub(super) struct Office {
 
 impl Drop for Office {
     fn drop(&mut self) {
-        let _ = self.agent.kill();
-        let _ = self.agent.wait();
+        if let Some(agent) = &mut self.agent {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
     }
 }
 
 impl Office {
     pub(super) fn open() -> Self {
+        Self::begin(None)
+    }
+
+    /// The same with other telephones than the agent's.
+    pub(super) fn with_proxy(port: u16) -> Self {
+        Self::begin(Some(port))
+    }
+
+    fn begin(proxy: Option<u16>) -> Self {
         // One after the other: what is slow about them is not what is tested here.
         let _one = OPENING.lock();
-        let (sip, agent_port) = (free_port(), free_port());
+        let (sip, agent_port) = (free_port(), proxy.unwrap_or_else(free_port));
         let media = 20_000 + 2 * (free_port() % 10_000);
         let place = Place::new(&format!(
-            "data_dir = \"vault\"\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
+            "data_dir = \"vault\"\nprivate_targets = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
              ports = [{media}, {}]\n[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
              proxy = \"127.0.0.1:{agent_port}\"\nsiprec = \"strict\"\n",
             media + 100
@@ -85,7 +96,7 @@ impl Office {
         let token = place.json(&["tokens", "create", "acme"]);
         let running = place.start(&["serve"]);
         let client = Client::of(&running, 0);
-        let agent = start_agent(&place, agent_port);
+        let agent = proxy.is_none().then(|| start_agent(&place, agent_port));
         let office = Self {
             place,
             running: Some(running),
@@ -159,6 +170,20 @@ impl Office {
             .expect("sipp runs");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
         caller.end()
+    }
+
+    pub(super) fn list_flows(&self) -> Vec<Value> {
+        let listed = self.client.get("/v1/accounts/acme/flows", &self.token);
+        listed["flows"].as_array().expect("a list").clone()
+    }
+
+    /// Stops the process as an operator does, and starts it again.
+    pub(super) fn restart(&mut self) {
+        let ended = self.running.take().expect("it runs").stop();
+        assert!(!ended.err.contains("panicked"), "{}", ended.err);
+        let running = self.place.start(&["serve"]);
+        self.client = Client::of(&running, 0);
+        self.running = Some(running);
     }
 
     pub(super) fn list(&self, kind: &str) -> Vec<Value> {

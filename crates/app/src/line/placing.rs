@@ -1,0 +1,112 @@
+//! Calls that are ordered and carried here: the order becomes a live call, and that one ends in the record.
+
+use std::sync::{Arc, Weak};
+
+use callvault_core::{
+    AccountSid,
+    record::{Call, CallStatus, Direction},
+};
+use callvault_store::rows::JobRow;
+use serde_json::json;
+
+use super::{CallOrder, Line, LiveCall};
+use crate::{error::Result, vault::Account};
+
+/// How long an order waits for a line that is free, in seconds.
+const PATIENCE_S: i64 = 600;
+/// How often it is looked for one.
+const LOOK_S: i64 = 2;
+
+/// Whether a call can be placed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The account has no trunk here.
+    None,
+    /// It has as many calls as it may.
+    Full,
+    /// It can.
+    Free,
+}
+
+/// Places calls for real.
+pub trait Placer: Send + Sync {
+    /// The line that its calls end on.
+    fn line(&self) -> &Arc<Line>;
+
+    /// Whether an account's call can be placed now.
+    fn room(&self, account: &AccountSid) -> Room;
+
+    /// Places a call. Whatever becomes of it, it ends through the live call.
+    fn place(&self, call: LiveCall, order: CallOrder);
+}
+
+impl Line {
+    /// Connects who places calls. The first one stays.
+    pub fn connect(&self, placer: Weak<dyn Placer>) {
+        let _ = self.placer.set(placer);
+    }
+
+    /// Hands an order to who places calls. The job comes back if the carrier has to do it, or nobody has room yet.
+    pub(super) async fn place_here(
+        &self,
+        account: &Account,
+        mut job: JobRow,
+        order: &CallOrder,
+    ) -> Result<Option<JobRow>> {
+        let Some(placer) = self.placer.get().and_then(Weak::upgrade) else {
+            return Ok(Some(job));
+        };
+        let now = self.vault.now();
+        match placer.room(&account.sid) {
+            Room::None => return Ok(Some(job)),
+            Room::Full if now < order.at.plus_seconds(PATIENCE_S) => {
+                job.run_at = now.plus_seconds(LOOK_S);
+                self.vault.catalog.release(&job).await?;
+                return Ok(None);
+            }
+            // Whoever places it finds no room, and says so.
+            Room::Full | Room::Free => {}
+        }
+        let owned = self.vault.get_account(&account.sid).await?;
+        match placer
+            .line()
+            .begin_live(owned, call_of(order), Some(order.clone()))
+            .await
+        {
+            Ok(mut live) => {
+                if let Some(text) = &order.custom_field {
+                    live.note("custom_field", json!(text));
+                }
+                if order.record {
+                    live.note("record", json!(true));
+                }
+                self.finish(job).await?;
+                placer.place(live, order.clone());
+            }
+            // It was begun by a process that died since, and ends as a live call.
+            Err(error) if error.is_conflict() => self.finish(job).await?,
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+}
+
+fn call_of(order: &CallOrder) -> Call {
+    Call {
+        sid: order.sid,
+        at: order.at,
+        source_id: None,
+        direction: Direction::OutboundApi,
+        from: order.from.clone(),
+        to: order.to.clone(),
+        exophone: order.exophone.clone(),
+        status: CallStatus::Ringing,
+        answered_at: None,
+        ended_at: None,
+        duration_s: 0,
+        talk_s: 0,
+        price_micros: None,
+        caller_name: None,
+        extra: None,
+    }
+}

@@ -1,0 +1,283 @@
+//! One call, from its answer to its end: what it hears, whom it is connected with, and what is kept of it.
+
+mod kept;
+mod place;
+mod talk;
+mod walk;
+
+pub(crate) use kept::Kept;
+pub(crate) use place::place;
+
+use std::sync::Arc;
+
+use callvault_app::{
+    Account, VaultError,
+    consent::ConsentPolicy,
+    core::{
+        Number, TimeUs,
+        consent::{Consenting, Event, Rule},
+        record::{Call, CallStatus, Direction},
+    },
+    flow::SavedFlow,
+    line::LiveCall,
+};
+use serde_json::json;
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    exchange::{Exchange, Trunk},
+    media::Media,
+    sdp::{self, Audio},
+    sip::{End, Invite, Leg, Offer, Signal},
+};
+
+/// The longest call, whatever its flow says.
+pub(crate) const MOST_S: u64 = 14_400;
+/// How long the caller's side may take to acknowledge the answer.
+const ACK_S: u64 = 32;
+/// How long a leg may say nothing before it is taken for dead, where it should speak.
+pub(crate) const SILENT_S: u64 = 60;
+/// The most applets that a call goes through: a flow may lead in a circle.
+const MOST_STEPS: usize = 100;
+
+/// A call that is let in.
+pub(crate) struct Accepted {
+    pub trunk: Trunk,
+    pub account: Account,
+    pub from: Number,
+    pub to: Number,
+    pub offer: Option<Audio>,
+    pub flow: SavedFlow,
+}
+
+/// Why a call goes no further.
+enum Stop {
+    /// The caller is gone.
+    Gone,
+    /// It took too long, another process has it, or this one shuts down.
+    Cut,
+    /// A part of it failed.
+    Failed(&'static str),
+}
+
+/// A call that is carried.
+struct Carried<'c> {
+    exchange: &'c Exchange,
+    trunk: &'c Trunk,
+    /// Whose number the second party is shown.
+    shown: Number,
+    policy: ConsentPolicy,
+    rule: Rule,
+    /// The call's own switch (spec 2.1).
+    switch: Option<bool>,
+    leg: &'c mut Leg,
+    media: Media,
+    /// Somebody who waits, and hears what is said meanwhile.
+    beside: Option<Media>,
+    live: Arc<Mutex<LiveCall>>,
+    controls: mpsc::Receiver<Event>,
+    /// What the caller heard and said, until a recorder takes it over.
+    events: Vec<(TimeUs, Event)>,
+    story: Option<Consenting>,
+    lost: CancellationToken,
+}
+
+/// What the caller did while something was said, or after it.
+enum Reaction {
+    /// Nothing.
+    Silence,
+    /// Pressed a key.
+    Key(char),
+}
+
+/// Carries a call that comes in. A status refuses it; a call that was answered ends in its record.
+pub(crate) async fn carry(exchange: &Exchange, accepted: Accepted, invite: &mut Invite) -> Result<(), u16> {
+    let vault = exchange.line.vault();
+    let now = vault.now();
+    let unavailable = |error: VaultError| {
+        tracing::warn!(%error, "a call is refused");
+        503_u16
+    };
+    let sid = Account::fresh_sid(now).map_err(unavailable)?;
+    let (registered, controls) = exchange.register(&accepted.trunk, sid).ok_or(486_u16)?;
+    let (policy, rule) = vault
+        .consent_rule(&accepted.account, &accepted.to)
+        .await
+        .map_err(unavailable)?;
+    let socket = exchange.ports.take().await.map_err(|_| 503_u16)?;
+    let law = accepted.offer.as_ref().and_then(|offer| offer.laws.first().copied());
+    let mut media = Media::new(socket, law.unwrap_or(crate::g711::Law::A), invite.source).map_err(|_| 503_u16)?;
+    let call = Call {
+        sid,
+        at: now,
+        source_id: None,
+        direction: Direction::Inbound,
+        from: accepted.from.clone(),
+        to: accepted.to.clone(),
+        exophone: accepted.to.clone(),
+        status: CallStatus::Ringing,
+        answered_at: None,
+        ended_at: None,
+        duration_s: 0,
+        talk_s: 0,
+        price_micros: None,
+        caller_name: None,
+        extra: None,
+    };
+    let begun = exchange.line.begin_live(accepted.account, call, None).await;
+    let mut live = begun.map_err(unavailable)?;
+    live.note("flow", of_flow(&accepted.flow));
+    let kept = Kept::begin(live, &exchange.closing);
+    let answered = answer(&mut invite.leg, &mut media, accepted.offer.as_ref()).await;
+    let mut carried = Carried {
+        exchange,
+        trunk: &accepted.trunk,
+        shown: accepted.from,
+        policy,
+        rule,
+        switch: None,
+        leg: &mut invite.leg,
+        media,
+        beside: None,
+        live: Arc::clone(&kept.live),
+        controls,
+        events: Vec::new(),
+        story: None,
+        lost: kept.lost.clone(),
+    };
+    let status = match answered {
+        Err(status) => status,
+        Ok(()) => {
+            let walked = carried.lead(&accepted.flow).await;
+            carried.note_stop(walked).await;
+            CallStatus::Completed
+        }
+    };
+    let story = carried.close().await;
+    kept.end(vault.now(), status, Some(&story)).await;
+    drop(registered);
+    Ok(())
+}
+
+impl Carried<'_> {
+    /// The call is answered and led through a flow.
+    async fn lead(&mut self, flow: &SavedFlow) -> Result<(), Stop> {
+        self.say_answered().await?;
+        self.walk_with_limit(flow).await
+    }
+
+    /// Keeps that the call is answered.
+    async fn say_answered(&self) -> Result<(), Stop> {
+        let mut live = self.live.lock().await;
+        let answered = live.answer(self.exchange.line.vault().now()).await;
+        answered.map_err(|error| {
+            tracing::warn!(%error, "a call's answer cannot be kept");
+            Stop::Failed("store")
+        })
+    }
+
+    /// Notes why a call went no further, if it was for a reason of ours.
+    async fn note_stop(&self, stopped: Result<(), Stop>) {
+        let why = match stopped {
+            Err(Stop::Failed(what)) => what,
+            Err(Stop::Cut) if self.exchange.closing.is_cancelled() => "shut down",
+            Err(Stop::Cut) => "cut off",
+            Ok(()) | Err(Stop::Gone) => return,
+        };
+        self.live.lock().await.note("failed", json!(why));
+    }
+
+    /// Hangs up. What is left is the call's consent.
+    async fn close(mut self) -> Consenting {
+        self.leg.hang_up().await;
+        self.settle_story(self.exchange.line.vault().now())
+    }
+}
+
+/// What a call's record says of the flow it went through.
+fn of_flow(flow: &SavedFlow) -> serde_json::Value {
+    json!({ "id": flow.id, "version": flow.version })
+}
+
+/// Answers a call and waits until the caller's side took the answer. How it ended, if it did not.
+async fn answer(leg: &mut Leg, media: &mut Media, offer: Option<&Audio>) -> Result<(), CallStatus> {
+    leg.ring();
+    let address = media.address().map_err(|_| CallStatus::Failed)?;
+    let ours = match offer {
+        Some(offer) => {
+            media.connect(offer.clone());
+            sdp::answer(offer, address.ip(), address.port())
+        }
+        None => sdp::offer(address.ip(), address.port()),
+    };
+    leg.accept(describe(&ours, 1)).map_err(|_| CallStatus::Canceled)?;
+    taken(leg).await?;
+    if offer.is_none() {
+        let answer = sdp::parse(&leg.acknowledged()).map_err(|_| CallStatus::Failed)?;
+        media.connect(answer);
+    }
+    Ok(())
+}
+
+/// Waits until the other side took our answer. How it ended, if it did not.
+pub(crate) async fn taken(leg: &mut Leg) -> Result<(), CallStatus> {
+    let taken = tokio::time::timeout(Duration::from_secs(ACK_S), async {
+        loop {
+            match leg.next().await {
+                Some(Signal::Confirmed) => return Ok(()),
+                Some(Signal::Ended(End::Canceled)) => return Err(CallStatus::Canceled),
+                Some(Signal::Ended(_)) | None => return Err(CallStatus::Failed),
+                Some(Signal::Early(_) | Signal::Offer(_)) => {}
+            }
+        }
+    });
+    taken.await.unwrap_or(Err(CallStatus::Failed))
+}
+
+fn describe(audio: &Audio, version: u64) -> String {
+    sdp::write(audio, u64::from(audio.port), version)
+}
+
+/// Takes what a leg says anew of its media: hold, another address. Another law is refused.
+async fn renegotiate(media: &mut Media, offer: Offer) {
+    let address = media.address();
+    match (sdp::parse(&offer.body), address) {
+        (Ok(mut audio), Ok(address)) if audio.laws.contains(&media.law()) => {
+            let law = media.law();
+            audio.laws = vec![law];
+            media.connect(audio.clone());
+            offer
+                .answer(describe(&sdp::answer(&audio, address.ip(), address.port()), 2))
+                .await;
+        }
+        // The other side wants our description: what it is already.
+        (Err(_), Ok(address)) if offer.body.is_empty() => {
+            let mut ours = sdp::offer(address.ip(), address.port());
+            ours.laws = vec![media.law()];
+            offer.answer(describe(&ours, 2)).await;
+        }
+        _ => offer.refuse().await,
+    }
+}
+
+/// Heeds what a leg's signalling says.
+async fn heed(signal: Option<Signal>, media: &mut Media) -> Result<(), Stop> {
+    match signal {
+        Some(Signal::Ended(_)) | None => Err(Stop::Gone),
+        Some(Signal::Offer(offer)) => {
+            renegotiate(media, offer).await;
+            Ok(())
+        }
+        Some(Signal::Confirmed | Signal::Early(_)) => Ok(()),
+    }
+}
+
+pub(crate) fn counts(counts: crate::timeline::Counts) -> serde_json::Value {
+    json!({
+        "packets": counts.taken, "late": counts.late, "repeated": counts.repeated, "missing_ms": counts.missing / 8,
+    })
+}
