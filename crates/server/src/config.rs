@@ -27,6 +27,7 @@
 //! proxy = "198.51.100.20:5060"        # where calls go to
 //! user = "acme"                       # what the proxy asks for, if it does
 //! password_file = "/etc/callvault/acme.trunk"
+//! callers = { user = "acme", password_file = "/etc/callvault/acme.callers" } # what calls that come in are asked for, if anything
 //! most_calls = 100                    # at the same time
 //! siprec = "strict"                   # takes recording sessions (RFC 7866): "strict" or "lax"; none if absent
 //!

@@ -13,7 +13,7 @@ use callvault_app::{
     Account, VaultError,
     core::{AccountSid, Number, Sid, consent::Event},
     flow::SavedFlow,
-    line::{CallOrder, Line, LiveCall, Placer, Room},
+    line::{CallOrder, Line, LiveCall, Placer, Room, Seat},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use crate::{
     pace,
     prompts::Prompts,
     sdp,
-    sip::{Endpoint, Invite, SipError},
+    sip::{Endpoint, Invite, Login, SipError},
     siprec::{self, Siprec},
 };
 
@@ -39,6 +39,8 @@ pub struct Trunk {
     pub proxy: Option<SocketAddr>,
     /// User and password that the proxy asks for.
     pub login: Option<(String, String)>,
+    /// What its calls are asked for.
+    pub callers: Option<Login>,
     /// Calls at the same time.
     pub most_calls: usize,
     /// Whether it sends copies of its own calls.
@@ -81,27 +83,35 @@ impl Placer for Exchange {
         &self.line
     }
 
-    fn room(&self, account: &AccountSid) -> Room {
-        let trunk = self
-            .trunks
-            .iter()
-            .find(|trunk| trunk.account == *account && trunk.proxy.is_some());
-        match trunk {
-            None => Room::None,
-            Some(trunk) if self.calls_of(account) >= trunk.most_calls => Room::Full,
-            Some(_) => Room::Free,
+    fn reserve(&self, account: &AccountSid, call: Sid) -> Room {
+        let is_own = |trunk: &&Trunk| trunk.account == *account && trunk.proxy.is_some();
+        let Some(trunk) = self.trunks.iter().find(is_own) else {
+            return Room::None;
+        };
+        match self.register(trunk, call) {
+            Some((registered, controls)) => Room::Free(Box::new(Taken {
+                trunk: trunk.clone(),
+                registered,
+                controls,
+            })),
+            None => Room::Full,
         }
     }
+}
 
-    fn place(&self, call: LiveCall, order: CallOrder) {
-        let account = &call.account().sid;
-        let trunk = self
-            .trunks
-            .iter()
-            .find(|trunk| trunk.account == *account && trunk.proxy.is_some());
-        if let Some((exchange, trunk)) = self.me.upgrade().zip(trunk.cloned()) {
-            tokio::spawn(async move { carry::place(&exchange, &trunk, call, &order).await });
-        }
+/// A line that is taken for a call that is ordered.
+struct Taken {
+    trunk: Trunk,
+    registered: Registered,
+    controls: mpsc::Receiver<Event>,
+}
+
+impl Seat for Taken {
+    fn place(self: Box<Self>, call: LiveCall, order: CallOrder) {
+        tokio::spawn(async move {
+            let exchange = &self.registered.exchange;
+            carry::place(exchange, &self.trunk, self.controls, call, &order).await;
+        });
     }
 }
 
@@ -116,7 +126,11 @@ impl Exchange {
             .iter()
             .flat_map(|trunk| trunk.peers.iter().copied().chain(trunk.proxy.map(|proxy| proxy.ip())))
             .collect();
-        let (endpoint, mut invites) = Endpoint::open(config.listen, peers).await?;
+        let logins = config.trunks.iter().flat_map(|trunk| {
+            let of_peer = |login: Login| trunk.peers.iter().map(move |peer| (*peer, login.clone()));
+            trunk.callers.clone().into_iter().flat_map(of_peer)
+        });
+        let (endpoint, mut invites) = Endpoint::open(config.listen, peers, logins.collect()).await?;
         let exchange = Arc::new_cyclic(|me: &Weak<Self>| Self {
             line,
             ports: Ports::new(config.listen.ip(), config.ports),
@@ -149,10 +163,6 @@ impl Exchange {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.controls().len()
-    }
-
-    fn calls_of(&self, account: &AccountSid) -> usize {
-        self.controls().values().filter(|(owner, _)| owner == account).count()
     }
 
     /// Ends every call and takes none any more. Waits until their ends are kept, or this long.
@@ -188,7 +198,8 @@ impl Exchange {
     }
 
     /// Registers a call, unless its trunk has as many as it may.
-    pub(crate) fn register(&self, trunk: &Trunk, call: Sid) -> Option<(Registered<'_>, mpsc::Receiver<Event>)> {
+    pub(crate) fn register(&self, trunk: &Trunk, call: Sid) -> Option<(Registered, mpsc::Receiver<Event>)> {
+        let exchange = self.me.upgrade()?;
         let (control, told) = mpsc::channel(8);
         let mut controls = self.controls();
         let own = |(owner, _): &&(AccountSid, mpsc::Sender<Event>)| *owner == trunk.account;
@@ -197,7 +208,7 @@ impl Exchange {
             return None;
         }
         controls.insert(call, (trunk.account.clone(), control));
-        Some((Registered { exchange: self, call }, told))
+        Some((Registered { exchange, call }, told))
     }
 
     async fn take(self: Arc<Self>, mut invite: Invite) {
@@ -266,12 +277,12 @@ impl Exchange {
 }
 
 /// A call that is counted; until it is dropped.
-pub(crate) struct Registered<'e> {
-    exchange: &'e Exchange,
+pub(crate) struct Registered {
+    exchange: Arc<Exchange>,
     call: Sid,
 }
 
-impl Drop for Registered<'_> {
+impl Drop for Registered {
     fn drop(&mut self) {
         self.exchange.controls().remove(&self.call);
     }

@@ -50,7 +50,7 @@ pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
 pub use courier::{Courier, Letter, Mail, Mailer, Payload, PostError};
 pub use live::{LiveCall, RENEW_S};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
-pub use placing::{Placer, Room};
+pub use placing::{Placer, Room, Seat};
 pub use request::{Person, RequestView, Step};
 pub use sessions::MAX_SESSION_BYTES;
 pub use webhook::{EVENTS, Endpoint, MAX_ENDPOINTS};

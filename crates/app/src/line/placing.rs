@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use callvault_core::{
-    AccountSid,
+    AccountSid, Sid,
     record::{Call, CallStatus, Direction},
 };
 use callvault_store::rows::JobRow;
@@ -18,14 +18,13 @@ const PATIENCE_S: i64 = 600;
 const LOOK_S: i64 = 2;
 
 /// Whether a call can be placed now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     /// The account has no trunk here.
     None,
     /// It has as many calls as it may.
     Full,
-    /// It can.
-    Free,
+    /// It can, and counts already.
+    Free(Box<dyn Seat>),
 }
 
 /// Places calls for real.
@@ -33,11 +32,14 @@ pub trait Placer: Send + Sync {
     /// The line that its calls end on.
     fn line(&self) -> &Arc<Line>;
 
-    /// Whether an account's call can be placed now.
-    fn room(&self, account: &AccountSid) -> Room;
+    /// Takes a line for an account's call, if one is free.
+    fn reserve(&self, account: &AccountSid, call: Sid) -> Room;
+}
 
-    /// Places a call. Whatever becomes of it, it ends through the live call.
-    fn place(&self, call: LiveCall, order: CallOrder);
+/// A line that is taken for a call; until it is dropped.
+pub trait Seat: Send + Sync {
+    /// Places the call. Whatever becomes of it, it ends through the live call.
+    fn place(self: Box<Self>, call: LiveCall, order: CallOrder);
 }
 
 impl Line {
@@ -57,35 +59,40 @@ impl Line {
             return Ok(Some(job));
         };
         let now = self.vault.now();
-        match placer.room(&account.sid) {
+        let seat = match placer.reserve(&account.sid, order.sid) {
             Room::None => return Ok(Some(job)),
             Room::Full if now < order.at.plus_seconds(PATIENCE_S) => {
                 job.run_at = now.plus_seconds(LOOK_S);
                 self.vault.catalog.release(&job).await?;
                 return Ok(None);
             }
-            // Whoever places it finds no room, and says so.
-            Room::Full | Room::Free => {}
-        }
+            Room::Full => None,
+            Room::Free(seat) => Some(seat),
+        };
         let owned = self.vault.get_account(&account.sid).await?;
-        match placer
+        let begun = placer
             .line()
             .begin_live(owned, call_of(order), Some(order.clone()))
-            .await
-        {
-            Ok(mut live) => {
-                if let Some(text) = &order.custom_field {
-                    live.note("custom_field", json!(text));
-                }
-                if order.record {
-                    live.note("record", json!(true));
-                }
-                self.finish(job).await?;
-                placer.place(live, order.clone());
-            }
+            .await;
+        let mut live = match begun {
+            Ok(live) => live,
             // It was begun by a process that died since, and ends as a live call.
-            Err(error) if error.is_conflict() => self.finish(job).await?,
+            Err(error) if error.is_conflict() => return self.finish(job).await.map(|()| None),
             Err(error) => return Err(error),
+        };
+        if let Some(text) = &order.custom_field {
+            live.note("custom_field", json!(text));
+        }
+        if order.record {
+            live.note("record", json!(true));
+        }
+        self.finish(job).await?;
+        match seat {
+            Some(seat) => seat.place(live, order.clone()),
+            None => {
+                live.note("failed", json!("no line is free"));
+                live.end(self.vault.now(), CallStatus::Failed, None).await?;
+            }
         }
         Ok(None)
     }

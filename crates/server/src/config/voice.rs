@@ -8,7 +8,7 @@ use std::{
 };
 
 use callvault_app::core::AccountSid;
-use callvault_voice::{exchange::Trunk, siprec::Siprec};
+use callvault_voice::{exchange::Trunk, sip::Login, siprec::Siprec};
 use serde::Deserialize;
 
 use super::{ConfigError, read_passphrase, value};
@@ -52,6 +52,15 @@ struct TrunkFile {
     password_file: Option<PathBuf>,
     most_calls: Option<usize>,
     siprec: Option<SiprecFile>,
+    callers: Option<CallersFile>,
+}
+
+/// What the trunk's calls are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallersFile {
+    user: String,
+    password_file: PathBuf,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -106,11 +115,26 @@ impl VoiceFile {
                 (None, None) => None,
                 _ => return Err(wrong("trunks.user", "user and password_file come together")),
             };
+            let callers = match trunk.callers {
+                None => None,
+                Some(CallersFile { user, password_file }) => {
+                    let password = read_passphrase(&base.join(password_file), true)?;
+                    let password = password.map(|password| password.to_string()).unwrap_or_default();
+                    if user.is_empty() || password.is_empty() {
+                        return Err(wrong(
+                            "trunks.callers",
+                            "expected a user and a password that is not empty",
+                        ));
+                    }
+                    Some(Login { user, password })
+                }
+            };
             trunks.push(Trunk {
                 account,
                 peers: trunk.peers,
                 proxy: trunk.proxy,
                 login,
+                callers,
                 most_calls: trunk.most_calls.unwrap_or(MOST_CALLS),
                 siprec: match trunk.siprec {
                     None => Siprec::Off,

@@ -14,7 +14,7 @@ use callvault_app::{
     line::{CallOrder, LiveCall},
 };
 use serde_json::json;
-use tokio::time::Duration;
+use tokio::{sync::mpsc, time::Duration};
 
 use super::{
     Carried, Kept, Stop, of_flow,
@@ -34,7 +34,13 @@ const RING_S: [u32; 2] = [30, 120];
 const QUESTION_S: (u8, u8) = (5, 2);
 
 /// Places a call. It ends in its record, whatever becomes of it.
-pub(crate) async fn place(exchange: &Exchange, trunk: &Trunk, live: LiveCall, order: &CallOrder) {
+pub(crate) async fn place(
+    exchange: &Exchange,
+    trunk: &Trunk,
+    controls: mpsc::Receiver<Event>,
+    live: LiveCall,
+    order: &CallOrder,
+) {
     let kept = Kept::begin(live, &exchange.closing);
     let attempt = Attempt {
         exchange,
@@ -42,7 +48,7 @@ pub(crate) async fn place(exchange: &Exchange, trunk: &Trunk, live: LiveCall, or
         kept: &kept,
         order,
     };
-    let (status, story) = match attempt.make().await {
+    let (status, story) = match attempt.make(controls).await {
         Ok((status, story)) => (status, story),
         Err(what) => {
             kept.live.lock().await.note("failed", json!(what));
@@ -68,10 +74,9 @@ fn what_failed(stop: Stop) -> &'static str {
 
 impl Attempt<'_> {
     /// Makes the call. What failed, if it was none.
-    async fn make(&self) -> Result<(CallStatus, Option<Consenting>), &'static str> {
+    async fn make(&self, controls: mpsc::Receiver<Event>) -> Result<(CallStatus, Option<Consenting>), &'static str> {
         let (exchange, order) = (self.exchange, self.order);
         let vault = exchange.line.vault();
-        let (_registered, controls) = exchange.register(self.trunk, order.sid).ok_or("no line is free")?;
         let flow = match &order.flow_url {
             None => None,
             Some(url) => Some(self.flow(flow_of_url(url).ok_or("no flow of this vault")?).await?),

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Siprec,
-    metadata::{self, Metadata, Participant},
+    metadata::{self, Metadata},
 };
 use crate::{
     carry::{Kept, MOST_S, SILENT_S, counts, taken},
@@ -38,6 +38,8 @@ use crate::{
 const MOST_STREAMS: usize = 8;
 /// How often it is looked what was said of the session.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long a client that did not take a new description is left alone, in seconds.
+const AGAIN_S: u64 = 10;
 /// How often a client that sends nothing is asked whether it still knows of the session, in seconds.
 const ASK_S: u64 = 300;
 
@@ -63,6 +65,8 @@ struct Session<'s> {
     is_open: bool,
     /// Whether the client was told so.
     is_told: bool,
+    /// Seconds until it is told again, when it did not take it.
+    pause_s: u64,
     version: u64,
     known: Metadata,
 }
@@ -164,6 +168,7 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
         told: 0,
         is_open: false,
         is_told: false,
+        pause_s: 0,
         version: 1,
         known: metadata,
     };
@@ -223,16 +228,19 @@ async fn parties_of(
 ) -> Result<Parties, u16> {
     let sender = |n: usize| {
         let label = streams.get(n).and_then(|audio| audio.label.as_ref());
-        let id = label.and_then(|label| metadata.senders.get(label));
-        let named = id.and_then(|id| metadata.participants.iter().find(|(known, _)| known == id));
-        // Whom nothing ties to a stream is taken in the order of the metadata.
-        named.or_else(|| metadata.participants.get(n)).map(|(_, who)| who)
+        label.and_then(|label| metadata.senders.get(label))
     };
-    let number = |who: Option<&Participant>| {
-        let read = who.map(|who| Number::parse(who.user(), account.country));
+    // Whom nothing ties to a stream is taken in the order of the metadata.
+    let mut others = metadata.participants.iter().map(|(id, _)| id);
+    let first = sender(0).or_else(|| others.find(|id| Some(*id) != sender(1)));
+    let mut others = metadata.participants.iter().map(|(id, _)| id);
+    let second = sender(1).or_else(|| others.find(|id| Some(*id) != first));
+    let number = |id: Option<&String>| {
+        let who = id.and_then(|id| metadata.participants.iter().find(|(known, _)| known == id));
+        let read = who.map(|(_, who)| Number::parse(who.user(), account.country));
         read.and_then(Result::ok).unwrap_or_default()
     };
-    let numbers = [number(sender(0)), number(sender(1))];
+    let numbers = [number(first), number(second)];
     let vault = exchange.line.vault();
     let is_own = async |number: &Number| -> Result<bool, u16> {
         match number.as_str() {
@@ -401,13 +409,17 @@ impl Session<'_> {
 
     /// Tells the client whether its audio is wanted, if that changed. What fails is tried again.
     async fn tell(&mut self) {
-        if self.is_told {
+        if self.is_told || self.pause_s > 0 {
+            self.pause_s = self.pause_s.saturating_sub(1);
             return;
         }
         let (ours, was_open) = (self.describe(), self.is_open);
         match self.leg.describe_anew(ours).await {
             Ok(_) => self.is_told = self.is_open == was_open,
-            Err(error) => tracing::warn!(%error, "a recording client did not take a new description"),
+            Err(error) => {
+                tracing::warn!(%error, "a recording client did not take a new description");
+                self.pause_s = AGAIN_S;
+            }
         }
     }
 

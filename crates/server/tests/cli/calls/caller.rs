@@ -69,6 +69,23 @@ Content-Length: 0
 </scenario>
 "#;
 
+/// [`CALLER`] who says who he is when he is asked.
+pub(super) fn caller_with_login() -> String {
+    let (invite, rest) = CALLER.split_once("]]></send>").expect("the invitation");
+    let acknowledged = "<send><![CDATA[\nACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+         From: <sip:+919812345678@[local_ip]:[local_port]>;tag=[pid]c[call_number]\nTo: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]\n\
+         Call-ID: [call_id]\nCSeq: 1 ACK\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>";
+    let (_, again) = invite.split_once("<send retrans").expect("a scenario");
+    let again = again.replace("CSeq: 1 INVITE", "CSeq: 2 INVITE\n[authentication]");
+    let rest = rest
+        .replace("CSeq: 1 ACK", "CSeq: 2 ACK")
+        .replace("CSeq: 2 BYE", "CSeq: 3 BYE");
+    format!(
+        "{invite}]]></send><recv response=\"100\" optional=\"true\"></recv><recv response=\"401\" auth=\"true\"></recv>{acknowledged}\
+         <send retrans{again}]]></send>{rest}"
+    )
+}
+
 /// What the caller does, and when, in milliseconds after the first packet that he hears.
 pub(super) enum Act {
     Press(char),

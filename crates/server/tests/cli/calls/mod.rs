@@ -24,7 +24,7 @@ use serde_json::json;
 
 use self::{
     bad::bad_messages_leave_nothing_behind,
-    caller::{Act, CALLER, Caller},
+    caller::{Act, CALLER, Caller, caller_with_login},
     office::{Office, REPLY, SENTENCE, collect, find, loudest, sounds, speech, through_a_law},
     trace::Trace,
 };
@@ -282,10 +282,72 @@ fn numbers_that_nobody_answers_and_strangers_are_refused() {
     office.close();
 }
 
+fn who_calls_a_trunk_with_a_login_has_to_know_it() {
+    let office = Office::with_trunk("callers = { user = \"acme\", password_file = \"callers\" }");
+    let call = |scenario: &str, password: &str| {
+        office.place.write("caller.xml", scenario);
+        let done = Command::new("sipp")
+            .args([
+                "-sf",
+                "caller.xml",
+                "-s",
+                "08049501234",
+                "-i",
+                "127.0.0.1",
+                "-m",
+                "1",
+                "-nostdin",
+                "-trace_err",
+                "-error_file",
+                "errs",
+            ])
+            .args(["-d", "500", "-au", "acme", "-ap", password, "-key", "rtpport", "9"])
+            .args(["-p", &free_port().to_string()])
+            .arg(format!("127.0.0.1:{}", office.sip))
+            .current_dir(office.place.path("."))
+            .stdin(Stdio::null())
+            .output();
+        let done = done.expect("sipp runs");
+        done.status.success()
+    };
+    let scenario = caller_with_login();
+    assert!(!call(CALLER, "correct horse"), "who says nothing");
+    assert!(!call(&scenario, "wrong horse"), "who says something else");
+    assert!(office.list("calls").is_empty(), "and that is no call");
+    assert!(call(&scenario, "correct horse"));
+    assert_eq!(office.record()["status"], "completed");
+    office.close();
+}
+
+fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
+    let office = Office::open();
+    office.adopt(
+        json!({ "text": "This call may be recorded.", "languages": ["en"], "elsewhere": "opt-in", "countries": {} }),
+    );
+    let said = through_a_law(&speech(SENTENCE));
+    let announced = through_a_law(&speech("This call may be recorded.")).len() as u64 / 8;
+    let talk = announced + office.question.len() as u64 / 8 + 1_200 + BEFORE_MS;
+    let trace = Trace::of(&office);
+    let heard = office.call(vec![(talk, Act::Speak(said.clone()))], talk + 6_000);
+    assert!(sounds(&loudest(&speech(REPLY)), &heard), "the call itself goes on");
+    let call = office.record();
+    let consent = &call["extra"]["consent"];
+    assert_eq!(
+        (&consent["rule"], &consent["decision"]["standing"]),
+        (&json!("opt-in"), &json!("declined")),
+        "{call}"
+    );
+    assert!(office.list("recordings").is_empty());
+    assert!(!office.was_captured(), "not one frame");
+    let kept = trace.end();
+    assert_eq!(kept.audio(), 0, "not one frame: {kept:?}");
+    office.close();
+}
+
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 14] = [
+    let cases: [(&str, fn()); 16] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -326,6 +388,14 @@ fn real_calls() {
         (
             "calls_that_nobody_answers_end_in_records_that_say_so",
             place::calls_that_nobody_answers_end_in_records_that_say_so,
+        ),
+        (
+            "who_calls_a_trunk_with_a_login_has_to_know_it",
+            who_calls_a_trunk_with_a_login_has_to_know_it,
+        ),
+        (
+            "silence_is_a_no_where_the_policy_asks_for_a_yes",
+            silence_is_a_no_where_the_policy_asks_for_a_yes,
         ),
         (
             "copies_of_a_switch_are_recorded_each_party_on_its_channel",

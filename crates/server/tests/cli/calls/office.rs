@@ -63,15 +63,20 @@ impl Drop for Office {
 
 impl Office {
     pub(super) fn open() -> Self {
-        Self::begin(None)
+        Self::begin(None, "")
     }
 
     /// The same with other telephones than the agent's.
     pub(super) fn with_proxy(port: u16) -> Self {
-        Self::begin(Some(port))
+        Self::begin(Some(port), "")
     }
 
-    fn begin(proxy: Option<u16>) -> Self {
+    /// The same with more to say of the trunk.
+    pub(super) fn with_trunk(more: &str) -> Self {
+        Self::begin(None, more)
+    }
+
+    fn begin(proxy: Option<u16>, more: &str) -> Self {
         // One after the other: what is slow about them is not what is tested here.
         let _one = OPENING.lock();
         let (sip, agent_port) = (free_port(), proxy.unwrap_or_else(free_port));
@@ -79,9 +84,12 @@ impl Office {
         let place = Place::new(&format!(
             "data_dir = \"vault\"\nprivate_targets = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
              ports = [{media}, {}]\n[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
-             proxy = \"127.0.0.1:{agent_port}\"\nsiprec = \"strict\"\n",
+             proxy = \"127.0.0.1:{agent_port}\"\nsiprec = \"strict\"\n{more}\n",
             media + 100
         ));
+        place.write("callers", "correct horse");
+        let file = place.path("callers");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
         place.json(&[
             "accounts",
             "create",
@@ -170,6 +178,16 @@ impl Office {
             .expect("sipp runs");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
         caller.end()
+    }
+
+    /// Adopts a consent policy.
+    pub(super) fn adopt(&self, policy: Value) {
+        let token = self.place.json(&["tokens", "create", "acme", "--role", "compliance"]);
+        let body = Some(("application/json", policy.to_string().into_bytes()));
+        let (status, said) = self
+            .client
+            .send(Method::PUT, "/v1/accounts/acme/consent/policy", &token, body);
+        assert_eq!(status, StatusCode::OK, "{said}");
     }
 
     pub(super) fn list_flows(&self) -> Vec<Value> {

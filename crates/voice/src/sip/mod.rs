@@ -3,13 +3,15 @@
 //! What comes from an address that is none of a trunk's is dropped before it is looked at. The stack writes whole messages,
 //! with the parties' numbers, into its log: `rsipstack` is to be switched off in whatever collects logs ([`LOG_TARGET`]).
 
+mod door;
+mod login;
+
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use async_trait::async_trait;
 use rsipstack::{
     EndpointBuilder,
     dialog::{
@@ -19,25 +21,23 @@ use rsipstack::{
         invitation::InviteOption,
         invite_dialog::InviteDialog,
     },
-    sip::{
-        Auth, Header, Method, Request, Scheme, SipMessage, StatusCode, StatusCodeKind, Uri, prelude::HeadersExt as _,
-    },
-    transaction::{
-        TransactionReceiver,
-        endpoint::{MessageInspector, TransportEventInspector},
-        transaction::Transaction,
-    },
-    transport::{SipAddr, TcpListenerConnection, TransportLayer, connection::TransportEvent, udp::UdpConnection},
+    sip::{Auth, Header, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri, prelude::HeadersExt as _},
+    transaction::{TransactionReceiver, transaction::Transaction},
+    transport::{TcpListenerConnection, TransportLayer, udp::UdpConnection},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    door::{Guard, Stamp, source_of},
+    login::{Logins, Verdict},
+};
 use crate::siprec;
+
+pub use login::Login;
 
 /// Who writes messages into the log, and must not.
 pub const LOG_TARGET: &str = "rsipstack";
-/// Where the address that a message came from is noted; whatever a message itself says there is removed.
-const SOURCE: &str = "X-Callvault-Source";
 const USER_AGENT: &str = "Callvault";
 /// Who answers recording sessions: what has this user in its `Contact` is marked as a recording server (RFC 7866, section 7.2).
 const RECORDER: &str = "recorder";
@@ -252,69 +252,6 @@ pub async fn answered(answer: &mut Answer) -> Result<Vec<u8>, End> {
     answer.await.unwrap_or(Err(End::Refused(500)))
 }
 
-/// The addresses that are listened to.
-type Peers = Arc<watch::Sender<HashSet<IpAddr>>>;
-
-struct Guard(Peers);
-
-#[async_trait]
-impl TransportEventInspector for Guard {
-    async fn handle(&self, event: TransportEvent) -> Option<TransportEvent> {
-        match &event {
-            TransportEvent::Incoming(_, _, from) => {
-                let is_known = address_of(from).is_some_and(|from| self.0.borrow().contains(&from));
-                is_known.then_some(event)
-            }
-            _ => Some(event),
-        }
-    }
-}
-
-fn address_of(address: &SipAddr) -> Option<IpAddr> {
-    let host = address.addr.host.to_string();
-    host.trim_matches(['[', ']']).parse().ok()
-}
-
-/// Notes where a message came from.
-struct Stamp;
-
-impl MessageInspector for Stamp {
-    fn before_send(&self, mut message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
-        let headers = match &mut message {
-            SipMessage::Request(request) => &mut request.headers,
-            SipMessage::Response(response) => &mut response.headers,
-        };
-        let ours = format!("sip:{RECORDER}@");
-        for header in headers.iter_mut() {
-            if let Header::Contact(contact) = header
-                && contact.value().contains(&ours)
-            {
-                *header = Header::Contact(format!("{};+sip.srs", contact.value()).into());
-            }
-        }
-        message
-    }
-
-    fn after_received(&self, mut message: SipMessage, from: Option<&SipAddr>) -> SipMessage {
-        if let SipMessage::Request(request) = &mut message {
-            request
-                .headers
-                .retain(|header| !matches!(header, Header::Other(name, _) if name.eq_ignore_ascii_case(SOURCE)));
-            if let Some(from) = from.and_then(address_of) {
-                request.headers.push(Header::Other(SOURCE.to_owned(), from.to_string()));
-            }
-        }
-        message
-    }
-}
-
-fn source_of(request: &Request) -> Option<IpAddr> {
-    request.headers.iter().find_map(|header| match header {
-        Header::Other(name, value) if name == SOURCE => value.parse().ok(),
-        _ => None,
-    })
-}
-
 /// The SIP endpoint.
 pub struct Endpoint {
     layer: Arc<DialogLayer>,
@@ -330,13 +267,15 @@ impl Drop for Endpoint {
 }
 
 impl Endpoint {
-    /// Opens an endpoint over UDP and TCP. Messages are taken from these peers alone. Calls that come in are handed over.
+    /// Opens an endpoint over UDP and TCP. Messages are taken from these peers alone, and calls of those that have a login only with
+    /// it. Calls that come in are handed over.
     ///
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn open(
         listen: SocketAddr,
         peers: HashSet<IpAddr>,
+        logins: Vec<(IpAddr, Login)>,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Invite>), SipError> {
         let stop = CancellationToken::new();
         let transports = TransportLayer::new(stop.clone());
@@ -348,12 +287,11 @@ impl Endpoint {
         transports.add_transport(udp.into());
         let tcp = TcpListenerConnection::new(address, None).await?;
         transports.add_transport(tcp.into());
-        let peers: Peers = Arc::new(watch::Sender::new(peers));
         let endpoint = EndpointBuilder::new()
             .with_user_agent(USER_AGENT)
             .with_cancel_token(stop.clone())
             .with_transport_layer(transports)
-            .with_transport_inspector(Box::new(Guard(peers)))
+            .with_transport_inspector(Box::new(Guard::new(peers)))
             .with_inspector(Box::new(Stamp))
             .build();
         let incoming = endpoint.incoming_transactions()?;
@@ -369,7 +307,7 @@ impl Endpoint {
             let _ = endpoint.serve().await;
         });
         let (invites, taken) = mpsc::channel(64);
-        tokio::spawn(serve(layer, incoming, contact, invites, stop));
+        tokio::spawn(serve(layer, incoming, contact, Logins::new(logins), invites, stop));
         Ok((ours, taken))
     }
 
@@ -431,6 +369,7 @@ async fn serve(
     layer: Arc<DialogLayer>,
     mut incoming: TransactionReceiver,
     contact: Uri,
+    logins: Logins,
     invites: mpsc::Sender<Invite>,
     stop: CancellationToken,
 ) {
@@ -450,7 +389,7 @@ async fn serve(
         }
         let has_tag = request.original.to_header().is_ok_and(|to| to.value().contains("tag="));
         match request.original.method {
-            Method::Invite if !has_tag => begin(&layer, request, &contact, &invites),
+            Method::Invite if !has_tag => begin(&layer, request, &contact, &logins, &invites),
             // An answer to what was refused; there is nothing to answer.
             Method::Ack => {}
             Method::Options if !has_tag => reply(request, StatusCode::OK),
@@ -462,9 +401,13 @@ async fn serve(
     }
 }
 
-fn reply(mut request: Transaction, status: StatusCode) {
+fn reply(request: Transaction, status: StatusCode) {
+    reply_with(request, status, Vec::new());
+}
+
+fn reply_with(mut request: Transaction, status: StatusCode, headers: Vec<Header>) {
     tokio::spawn(async move {
-        let _ = request.reply(status).await;
+        let _ = request.reply_with(status, headers, None).await;
     });
 }
 
@@ -478,7 +421,13 @@ fn text_of<'r>(request: &'r Request, name: &str) -> Vec<&'r str> {
     request.headers.iter().filter(of_name).map(Header::value).collect()
 }
 
-fn begin(layer: &Arc<DialogLayer>, mut request: Transaction, contact: &Uri, invites: &mpsc::Sender<Invite>) {
+fn begin(
+    layer: &Arc<DialogLayer>,
+    mut request: Transaction,
+    contact: &Uri,
+    logins: &Logins,
+    invites: &mpsc::Sender<Invite>,
+) {
     let parts = (
         source_of(&request.original),
         request.original.from_header().ok().and_then(|from| from.uri().ok()),
@@ -498,10 +447,11 @@ fn begin(layer: &Arc<DialogLayer>, mut request: Transaction, contact: &Uri, invi
         .collect();
     if !unknown.is_empty() {
         let unsupported = vec![Header::Unsupported(unknown.join(", ").into())];
-        tokio::spawn(async move {
-            let _ = request.reply_with(StatusCode::BadExtension, unsupported, None).await;
-        });
-        return;
+        return reply_with(request, StatusCode::BadExtension, unsupported);
+    }
+    match logins.judge(source, &request.original) {
+        Verdict::Welcome => {}
+        Verdict::Ask(challenges) => return reply_with(request, StatusCode::Unauthorized, challenges),
     }
     let Ok(room) = invites.clone().try_reserve_owned() else {
         return reply(request, StatusCode::ServiceUnavailable);
