@@ -270,4 +270,5 @@ def main():
             print("rtpengine is not here: not compared")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,7 @@ pub(super) const MAX_PARTICIPANTS: usize = 32;
 /// Why a request is no recording session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SiprecError {
-    /// Longer than [`MAX_BYTES`].
+    /// Longer than 64 KiB.
     #[error("too long")]
     TooLong,
     /// No `multipart/mixed` that can be read.
