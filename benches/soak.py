@@ -3,8 +3,8 @@
     cargo build --release --bins
     python3 benches/soak.py target/release 1800 5        # calls, calls a second
 
-Of ten calls six hang up; one caller is never heard again after the answer, one never acknowledges it, one gives up while it rings,
-and of one only the agent is heard. Once a minute the agents' telephones die, with whatever they were in, and others take their place.
+Of ten calls six hang up; one caller is never heard again after the answer, one never acknowledges it, one gives up (most often
+after the answer, which comes at once), and of one only the agent is heard. Once a minute the agents' telephones die, with whatever they were in, and others take their place.
 Afterwards every call that was let in has a record, no socket of a call is open, and the memory is what it was after the first tenth.
 """
 
