@@ -5,7 +5,8 @@
 
 Of ten calls six hang up; one caller is never heard again after the answer, one never acknowledges it, one gives up (most often
 after the answer, which comes at once), and of one only the agent is heard. Once a minute the agents' telephones die, with whatever they were in, and others take their place.
-Afterwards every call that was let in has a record, no socket of a call is open, and the memory is what it was after the first tenth.
+It fails unless every call that was let in has a record and no socket of a call is open, or when memory grows by half and 20 MB beyond what it
+was after the first tenth.
 """
 
 import asyncio

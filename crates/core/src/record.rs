@@ -149,6 +149,30 @@ pub struct Call {
     pub extra: Option<Box<str>>,
 }
 
+impl Call {
+    /// A call that begins: it rings, and nothing else is known of it.
+    #[must_use]
+    pub fn ringing(sid: Sid, at: TimeUs, direction: Direction, [from, to, exophone]: [Number; 3]) -> Self {
+        Self {
+            sid,
+            at,
+            source_id: None,
+            direction,
+            from,
+            to,
+            exophone,
+            status: CallStatus::Ringing,
+            answered_at: None,
+            ended_at: None,
+            duration_s: 0,
+            talk_s: 0,
+            price_micros: None,
+            caller_name: None,
+            extra: None,
+        }
+    }
+}
+
 /// An SMS delivery log entry.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {

@@ -38,7 +38,7 @@ pub struct Trunk {
     /// Where its calls go to, if they go anywhere.
     pub proxy: Option<SocketAddr>,
     /// User and password that the proxy asks for.
-    pub login: Option<(String, String)>,
+    pub login: Option<Login>,
     /// What its calls are asked for.
     pub callers: Option<Login>,
     /// Calls at the same time.
@@ -174,6 +174,14 @@ impl Exchange {
             }
         };
         let _ = tokio::time::timeout(patience, over).await;
+    }
+
+    /// Why a call ends at once that is carried here no longer.
+    pub(crate) fn why_cut(&self) -> &'static str {
+        match self.closing.is_cancelled() {
+            true => "shut down",
+            false => "cut off",
+        }
     }
 
     /// Tells a call of an account that its recording rests, goes on, or is withdrawn.

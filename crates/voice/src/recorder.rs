@@ -13,6 +13,7 @@ use callvault_app::{
     },
     line::LiveCall,
 };
+use serde_json::json;
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
     task::JoinHandle,
@@ -132,6 +133,19 @@ pub struct Recorded {
     pub story: Consenting,
     /// What became of the packets: the agent's, the customer's.
     pub counts: [Counts; 2],
+}
+
+impl Recorded {
+    /// What a call's record says of its media.
+    #[must_use]
+    pub fn media(&self) -> serde_json::Value {
+        let [agent, customer] = self.counts.map(|counts| {
+            json!({
+                "packets": counts.taken, "late": counts.late, "repeated": counts.repeated, "missing_ms": counts.missing / 8,
+            })
+        });
+        json!({ "agent": agent, "customer": customer })
+    }
 }
 
 /// Where a call's packets and events go.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use callvault_core::{
-    AccountSid, KeyId, Number, Sid, TimeUs,
+    AccountSid, KeyId, Sid, TimeUs,
     consent::{Consenting, Standing},
     record::{AudioFormat, Call, CallStatus, Record, RecordingMeta},
     time::SECOND_US,
@@ -258,11 +258,6 @@ impl LiveCall {
     /// Notes something about the call that goes into its record.
     pub fn note(&mut self, name: &str, value: Value) {
         self.live.extra.insert(name.to_owned(), value);
-    }
-
-    /// The other party, once it is known.
-    pub fn connect_to(&mut self, party: Number) {
-        self.live.call.to = party;
     }
 
     /// Keeps the call's consent as it stands.

@@ -53,6 +53,14 @@ pub struct CallOrder {
     pub callback: Option<StatusCallback>,
 }
 
+impl CallOrder {
+    /// The call that it becomes.
+    pub(super) fn call(&self) -> Call {
+        let numbers = [&self.from, &self.to, &self.exophone].map(Number::clone);
+        Call::ringing(self.sid, self.at, Direction::OutboundApi, numbers)
+    }
+}
+
 /// A message to be sent.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessageOrder {
@@ -125,21 +133,14 @@ impl Running<CallOrder, CallOutcome> {
             u32::try_from(span).unwrap_or(0)
         };
         Call {
-            sid: order.sid,
-            at: order.at,
-            source_id: None,
-            direction: Direction::OutboundApi,
-            from: order.from.clone(),
-            to: order.to.clone(),
-            exophone: order.exophone.clone(),
             status,
             answered_at,
             ended_at,
             duration_s: seconds(Some(order.at)),
             talk_s: seconds(answered_at),
             price_micros: over.and_then(|outcome| outcome.price_micros),
-            caller_name: None,
             extra: extra(order.custom_field.as_deref(), order.record),
+            ..order.call()
         }
     }
 }

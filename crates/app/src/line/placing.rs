@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use callvault_core::{
-    AccountSid, Sid,
-    record::{Call, CallStatus, Direction},
-};
+use callvault_core::{AccountSid, Sid, record::CallStatus};
 use callvault_store::rows::JobRow;
 use serde_json::json;
 
@@ -70,10 +67,7 @@ impl Line {
             Room::Free(seat) => Some(seat),
         };
         let owned = self.vault.get_account(&account.sid).await?;
-        let begun = placer
-            .line()
-            .begin_live(owned, call_of(order), Some(order.clone()))
-            .await;
+        let begun = placer.line().begin_live(owned, order.call(), Some(order.clone())).await;
         let mut live = match begun {
             Ok(live) => live,
             // It was begun by a process that died since, and ends as a live call.
@@ -95,25 +89,5 @@ impl Line {
             }
         }
         Ok(None)
-    }
-}
-
-fn call_of(order: &CallOrder) -> Call {
-    Call {
-        sid: order.sid,
-        at: order.at,
-        source_id: None,
-        direction: Direction::OutboundApi,
-        from: order.from.clone(),
-        to: order.to.clone(),
-        exophone: order.exophone.clone(),
-        status: CallStatus::Ringing,
-        answered_at: None,
-        ended_at: None,
-        duration_s: 0,
-        talk_s: 0,
-        price_micros: None,
-        caller_name: None,
-        extra: None,
     }
 }

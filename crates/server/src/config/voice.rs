@@ -107,28 +107,25 @@ impl VoiceFile {
                 ));
             }
             let login = match (trunk.user, trunk.password_file) {
-                (Some(user), Some(file)) => {
-                    let file = base.join(file);
-                    let password = read_passphrase(&file, true)?;
-                    Some((user, password.map(|password| password.to_string()).unwrap_or_default()))
-                }
+                (Some(user), Some(file)) => Some((user, file)),
                 (None, None) => None,
                 _ => return Err(wrong("trunks.user", "user and password_file come together")),
             };
-            let callers = match trunk.callers {
-                None => None,
-                Some(CallersFile { user, password_file }) => {
-                    let password = read_passphrase(&base.join(password_file), true)?;
-                    let password = password.map(|password| password.to_string()).unwrap_or_default();
-                    if user.is_empty() || password.is_empty() {
-                        return Err(wrong(
-                            "trunks.callers",
-                            "expected a user and a password that is not empty",
-                        ));
-                    }
-                    Some(Login { user, password })
-                }
+            let callers = trunk.callers.map(|callers| (callers.user, callers.password_file));
+            let read = |login: Option<(String, PathBuf)>, field| match login {
+                None => Ok(None),
+                Some((user, file)) => match read_passphrase(&base.join(file), true)? {
+                    Some(password) if !user.is_empty() && !password.is_empty() => Ok(Some(Login {
+                        user,
+                        password: password.to_string(),
+                    })),
+                    _ => Err(wrong(
+                        field,
+                        "expected a user, and a file with a password that is not empty",
+                    )),
+                },
             };
+            let (login, callers) = (read(login, "trunks.user")?, read(callers, "trunks.callers")?);
             trunks.push(Trunk {
                 account,
                 peers: trunk.peers,

@@ -64,6 +64,17 @@ enum Stop {
     Failed(&'static str),
 }
 
+impl Stop {
+    /// What a record says of it.
+    fn reason(&self, exchange: &Exchange) -> &'static str {
+        match self {
+            Self::Gone => "hung up",
+            Self::Failed(what) => what,
+            Self::Cut => exchange.why_cut(),
+        }
+    }
+}
+
 /// A call that is carried.
 struct Carried<'c> {
     exchange: &'c Exchange,
@@ -111,23 +122,8 @@ pub(crate) async fn carry(exchange: &Exchange, accepted: Accepted, invite: &mut 
     let socket = exchange.ports.take().await.map_err(|_| 503_u16)?;
     let law = accepted.offer.as_ref().and_then(|offer| offer.laws.first().copied());
     let mut media = Media::new(socket, law.unwrap_or(crate::g711::Law::A), invite.source).map_err(|_| 503_u16)?;
-    let call = Call {
-        sid,
-        at: now,
-        source_id: None,
-        direction: Direction::Inbound,
-        from: accepted.from.clone(),
-        to: accepted.to.clone(),
-        exophone: accepted.to.clone(),
-        status: CallStatus::Ringing,
-        answered_at: None,
-        ended_at: None,
-        duration_s: 0,
-        talk_s: 0,
-        price_micros: None,
-        caller_name: None,
-        extra: None,
-    };
+    let numbers = [&accepted.from, &accepted.to, &accepted.to].map(Number::clone);
+    let call = Call::ringing(sid, now, Direction::Inbound, numbers);
     let begun = exchange.line.begin_live(accepted.account, call, None).await;
     let mut live = begun.map_err(unavailable)?;
     live.note("flow", of_flow(&accepted.flow));
@@ -182,13 +178,10 @@ impl Carried<'_> {
 
     /// Notes why a call went no further, if it was for a reason of ours.
     async fn note_stop(&self, stopped: Result<(), Stop>) {
-        let why = match stopped {
-            Err(Stop::Failed(what)) => what,
-            Err(Stop::Cut) if self.exchange.closing.is_cancelled() => "shut down",
-            Err(Stop::Cut) => "cut off",
-            Ok(()) | Err(Stop::Gone) => return,
-        };
-        self.live.lock().await.note("failed", json!(why));
+        if let Err(stop @ (Stop::Failed(_) | Stop::Cut)) = stopped {
+            let why = stop.reason(self.exchange);
+            self.live.lock().await.note("failed", json!(why));
+        }
     }
 
     /// Hangs up. What is left is the call's consent.
@@ -244,6 +237,10 @@ fn describe(audio: &Audio, version: u64) -> String {
 
 /// Takes what a leg says anew of its media: hold, another address. Another law is refused.
 async fn renegotiate(media: &mut Media, offer: Offer) {
+    if offer.body.is_empty() && !offer.wants_answer {
+        offer.acknowledge().await;
+        return;
+    }
     let address = media.address();
     match (sdp::parse(&offer.body), address) {
         (Ok(mut audio), Ok(address)) if audio.laws.contains(&media.law()) => {
@@ -274,10 +271,4 @@ async fn heed(signal: Option<Signal>, media: &mut Media) -> Result<(), Stop> {
         }
         Some(Signal::Confirmed | Signal::Early(_)) => Ok(()),
     }
-}
-
-pub(crate) fn counts(counts: crate::timeline::Counts) -> serde_json::Value {
-    json!({
-        "packets": counts.taken, "late": counts.late, "repeated": counts.repeated, "missing_ms": counts.missing / 8,
-    })
 }

@@ -18,13 +18,13 @@ use tokio::{sync::mpsc, time::Duration};
 
 use super::{
     Carried, Kept, Stop, of_flow,
-    talk::{dial, status_of},
+    talk::{dial, settle, status_of},
 };
 use crate::{
     exchange::{Exchange, Trunk},
     g711::Law,
     media::Media,
-    pace, sdp,
+    pace,
     sip::{Dialing, End, answered},
 };
 
@@ -63,13 +63,6 @@ struct Attempt<'a> {
     trunk: &'a Trunk,
     kept: &'a Kept,
     order: &'a CallOrder,
-}
-
-fn what_failed(stop: Stop) -> &'static str {
-    match stop {
-        Stop::Failed(what) => what,
-        Stop::Cut | Stop::Gone => "cut off",
-    }
 }
 
 impl Attempt<'_> {
@@ -137,26 +130,13 @@ impl Attempt<'_> {
     async fn call_first(&self) -> Result<Result<(Dialing, Media), End>, &'static str> {
         let order = self.order;
         let dialed = dial(self.exchange, self.trunk, Law::A, &order.exophone, order.from.as_str());
-        let (mut dialing, mut media) = dialed.await.map_err(what_failed)?;
-        let answered = tokio::select! {
-            answered = answered(&mut dialing.answer) => answered,
+        let (mut dialing, media) = dialed.await.map_err(|stop| stop.reason(self.exchange))?;
+        let answer = tokio::select! {
+            answer = answered(&mut dialing.answer) => answer,
             () = pace::wait(Duration::from_secs(self.ring_s().into())) => Err(End::Timeout),
-            () = self.kept.lost.cancelled() => Err(End::Canceled),
+            () = self.kept.lost.cancelled() => return Err(Stop::Cut.reason(self.exchange)),
         };
-        let described = match answered {
-            Ok(body) => sdp::parse(&body).map_err(|_| End::Refused(488)),
-            Err(end) => Err(end),
-        };
-        match described {
-            Ok(audio) => {
-                media.connect(audio);
-                Ok(Ok((dialing, media)))
-            }
-            Err(end) => {
-                dialing.leg.hang_up().await;
-                Ok(Err(end))
-            }
-        }
+        Ok(settle(dialing, media, answer).await)
     }
 
     /// Calls the second party, and connects both.

@@ -11,7 +11,7 @@ use callvault_app::core::{
 use serde_json::json;
 use tokio::time::{Duration, MissedTickBehavior};
 
-use super::{Carried, MOST_S, SILENT_S, Stop, counts, describe, heed};
+use super::{Carried, MOST_S, SILENT_S, Stop, describe, heed};
 use crate::{
     exchange::{Exchange, Trunk},
     g711::Law,
@@ -69,20 +69,7 @@ impl Carried<'_> {
                 () = self.lost.cancelled() => return Err(Stop::Cut),
             }
         };
-        let answered = match answer {
-            Ok(body) => sdp::parse(&body).map_err(|_| End::Refused(488)),
-            Err(end) => Err(end),
-        };
-        match answered {
-            Ok(audio) => {
-                media.connect(audio);
-                Ok(Ok((dialing, media)))
-            }
-            Err(end) => {
-                dialing.leg.hang_up().await;
-                Ok(Err(end))
-            }
-        }
+        Ok(settle(dialing, media, answer).await)
     }
 
     /// Connects both, and records what the person allowed, until one of them hangs up.
@@ -117,12 +104,7 @@ impl Carried<'_> {
         drop(recorder);
         let _ = task.await;
         if let Some(recorded) = ended {
-            self.live.lock().await.note(
-                "media",
-                json!({
-                    "agent": counts(recorded.counts[AGENT]), "customer": counts(recorded.counts[CUSTOMER]),
-                }),
-            );
+            self.live.lock().await.note("media", recorded.media());
             self.story = Some(recorded.story);
         }
         talked
@@ -230,6 +212,24 @@ pub(super) async fn dial(
     };
     let dialing = exchange.endpoint.dial(dial).map_err(|_| Stop::Failed("dial"))?;
     Ok((dialing, media))
+}
+
+/// Takes what a called party answered; leaves it alone where that cannot be taken.
+pub(super) async fn settle(
+    dialing: Dialing,
+    mut media: Media,
+    answer: Result<Vec<u8>, End>,
+) -> Result<(Dialing, Media), End> {
+    match answer.and_then(|body| sdp::parse(&body).map_err(|_| End::Refused(488))) {
+        Ok(audio) => {
+            media.connect(audio);
+            Ok((dialing, media))
+        }
+        Err(end) => {
+            dialing.leg.hang_up().await;
+            Err(end)
+        }
+    }
 }
 
 /// What a call that was not answered comes to.

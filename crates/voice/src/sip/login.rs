@@ -27,7 +27,7 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// Nonces that wait; the oldest go first.
 const MOST_NONCES: usize = 4_096;
 
-/// What a trunk's calls come with.
+/// Who somebody is to a trunk, or a trunk to us.
 #[derive(Clone)]
 pub struct Login {
     /// The user.

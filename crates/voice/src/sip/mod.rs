@@ -88,7 +88,7 @@ pub struct Offer {
     pub body: Vec<u8>,
     /// What the body is.
     pub content_type: String,
-    /// Whether it wants a description in answer.
+    /// Whether it wants a description in answer even where it has none: a re-INVITE does, an UPDATE does not.
     pub wants_answer: bool,
     handle: TransactionHandle,
 }
@@ -230,7 +230,7 @@ pub struct Dial {
     /// Our description.
     pub offer: String,
     /// What the trunk asks for.
-    pub login: Option<(String, String)>,
+    pub login: Option<Login>,
 }
 
 /// A call that goes out and is not answered yet.
@@ -322,9 +322,9 @@ impl Endpoint {
     /// # Errors
     /// When the request cannot be made.
     pub fn dial(&self, dial: Dial) -> Result<Dialing, SipError> {
-        let credential = dial.login.map(|(username, password)| Credential {
-            username,
-            password,
+        let credential = dial.login.map(|login| Credential {
+            username: login.user,
+            password: login.password,
             realm: None,
             auth_username: None,
         });
@@ -508,7 +508,7 @@ async fn translate(mut states: DialogStateReceiver, signals: mpsc::UnboundedSend
             }
             DialogState::Updated(_, request, handle) => Signal::Offer(Offer {
                 content_type: text_of(&request, "Content-Type").concat(),
-                wants_answer: request.method == Method::Invite || !request.body.is_empty(),
+                wants_answer: request.method == Method::Invite,
                 body: request.body,
                 handle,
             }),

@@ -24,12 +24,12 @@ use super::{
     metadata::{self, Metadata},
 };
 use crate::{
-    carry::{Kept, MOST_S, SILENT_S, counts, taken},
+    carry::{Kept, MOST_S, SILENT_S, taken},
     exchange::{Exchange, Trunk},
     g711::Law,
     media::{Heard, MAX_PACKET_BYTES, Media},
     pace,
-    recorder::{AGENT, CUSTOMER, Recorded, Recorder},
+    recorder::{AGENT, CUSTOMER, Recorder},
     sdp::{self, Audio},
     sip::{Invite, Leg, Offer, Signal},
 };
@@ -112,23 +112,8 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
         media.connect(audio.clone());
         taken.push(Stream { audio, media });
     }
-    let call = Call {
-        sid,
-        at: now,
-        source_id: None,
-        direction: Direction::Inbound,
-        from: parties.from.clone(),
-        to: parties.to.clone(),
-        exophone: parties.to.clone(),
-        status: CallStatus::Ringing,
-        answered_at: None,
-        ended_at: None,
-        duration_s: 0,
-        talk_s: 0,
-        price_micros: None,
-        caller_name: None,
-        extra: None,
-    };
+    let numbers = [&parties.from, &parties.to, &parties.to].map(Number::clone);
+    let call = Call::ringing(sid, now, Direction::Inbound, numbers);
     let begun = exchange.line.begin_live(account, call, None).await;
     let mut live = begun.map_err(unavailable)?;
     live.note("siprec", describe(&metadata));
@@ -194,10 +179,9 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
     let story = {
         let mut live = kept.live.lock().await;
         live.note("siprec", known);
-        recorded.map(|Recorded { story, counts: of }| {
-            let said = json!({ "agent": counts(of[AGENT]), "customer": counts(of[CUSTOMER]) });
-            live.note("media", said);
-            story
+        recorded.map(|recorded| {
+            live.note("media", recorded.media());
+            recorded.story
         })
     };
     kept.end(vault.now(), status, story.as_ref()).await;
@@ -402,7 +386,7 @@ impl Session<'_> {
                     self.tell().await;
                 }
                 () = &mut limit => return Ok(()),
-                () = lost.cancelled() => return Err("cut off"),
+                () = lost.cancelled() => return Err(self.exchange.why_cut()),
             }
         }
     }
@@ -450,7 +434,7 @@ impl Session<'_> {
                     stream.media.connect(anew);
                 }
             }
-        } else if !offer.wants_answer || !offer.body.is_empty() {
+        } else if !offer.wants_answer {
             offer.acknowledge().await;
             return;
         }

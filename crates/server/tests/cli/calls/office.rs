@@ -148,34 +148,38 @@ impl Office {
         (self.announcement.len() as u64 + self.question.len() as u64) / 8 + 200
     }
 
-    /// Calls, acts, hangs up after so long. Returns what the caller heard.
-    pub(super) fn call(&self, acts: Vec<(u64, Act)>, stay_ms: u64) -> Vec<i16> {
-        self.place.write("caller.xml", CALLER);
-        let caller = Caller::start(acts);
-        let done = Command::new("sipp")
+    /// SIPp with a scenario: calls a number once, and names this port for its media.
+    pub(super) fn sipp(&self, scenario: &str, number: &str, media: u16, more: &[&str]) -> Command {
+        self.place.write("caller.xml", scenario);
+        let mut command = Command::new("sipp");
+        command
             .args([
                 "-sf",
                 "caller.xml",
                 "-s",
-                "08049501234",
+                number,
                 "-i",
                 "127.0.0.1",
                 "-m",
                 "1",
                 "-nostdin",
-                "-trace_err",
             ])
-            .args(["-d", &stay_ms.to_string(), "-p", &free_port().to_string()])
-            .args([
-                "-key",
-                "rtpport",
-                &caller.port.to_string(),
-                &format!("127.0.0.1:{}", self.sip),
-            ])
+            .args(["-p", &free_port().to_string(), "-key", "rtpport", &media.to_string()])
+            .args(more)
+            .arg(format!("127.0.0.1:{}", self.sip))
             .current_dir(self.place.path("."))
-            .stdin(Stdio::null())
-            .output()
-            .expect("sipp runs");
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Calls, acts, hangs up after so long. Returns what the caller heard.
+    pub(super) fn call(&self, acts: Vec<(u64, Act)>, stay_ms: u64) -> Vec<i16> {
+        let caller = Caller::start(acts);
+        let stay = stay_ms.to_string();
+        let done = self
+            .sipp(CALLER, "08049501234", caller.port, &["-trace_err", "-d", &stay])
+            .output();
+        let done = done.expect("sipp runs");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
         caller.end()
     }

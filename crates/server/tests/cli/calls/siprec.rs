@@ -329,6 +329,28 @@ pub(super) fn copies_of_a_switch_are_recorded_each_party_on_its_channel() {
     engine.connect(&body);
     let [said, reply] = [SENTENCE, REPLY].map(|text| through_a_law(&speech(text)));
     engine.talk(&said, &reply);
+    // What comes without a description: an UPDATE has none in answer, a re-INVITE has ours.
+    client.send("UPDATE", &headers(&client), "");
+    let sequence = format!("{} UPDATE", client.request);
+    let updated = client.next(&|message| message.header("CSeq") == sequence);
+    assert!(
+        updated.start.contains(" 200 ") && updated.body.is_empty(),
+        "{} {}",
+        updated.start,
+        updated.body
+    );
+    let kind = format!("{}Content-Type: application/rs-metadata+xml\r\n", headers(&client));
+    client.send("INVITE", &kind, &engine.metadata(""));
+    let sequence = format!("{} INVITE", client.request);
+    let again = client.next(&|message| message.header("CSeq") == sequence && !message.start.contains(" 100 "));
+    client.send("ACK", "", "");
+    assert_eq!(
+        directions(&again.body),
+        ["a=recvonly"; 2],
+        "{} {}",
+        again.start,
+        again.body
+    );
     sleep(Duration::from_millis(500));
     client.bye();
     let call = office.record();

@@ -16,6 +16,9 @@ use super::office::{Office, loudest};
 /// What writes to a file, makes it grow, or maps it.
 const CALLS: &str = "write,writev,pwrite64,pwritev,pwritev2,sendfile,copy_file_range,splice,vmsplice,fallocate,mmap,io_uring_setup,memfd_create,execve";
 
+/// How a call ends in the trace that another process' line comes in between.
+const UNFINISHED: &str = " <unfinished ...>";
+
 /// `strace`, while a call goes on.
 pub(super) struct Trace {
     strace: Child,
@@ -69,36 +72,102 @@ impl Trace {
         assert!(told.success());
         self.strace.wait().expect("it ends");
         let trace = fs::read_to_string(&self.file).expect("a trace");
-        let mut bytes = BTreeMap::new();
-        // The program that speaks texts is given nothing that was said.
-        let mut others = HashSet::new();
-        for line in trace.lines() {
-            let Some((head, rest)) = line.split_once('(') else {
-                continue;
-            };
-            let mut words = head.split_whitespace();
-            let (process, call) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            if call == "execve" || others.contains(process) {
-                others.insert(process);
-                continue;
-            }
-            let done: u64 = line.rsplit("= ").next().and_then(|done| done.parse().ok()).unwrap_or(0);
-            let path = rest
-                .split_once('<')
-                .and_then(|(_, rest)| rest.split_once('>'))
-                .map(|(path, _)| unescape(path));
-            let path = path.unwrap_or_default();
-            match call {
-                "io_uring_setup" | "memfd_create" | "vmsplice" => panic!("writes that a trace does not see: {line}"),
-                // Memory of one's own is no file, and a file that is only read is not written; SQLite shares the index of its log.
-                "mmap" if !line.contains("MAP_SHARED") || !line.contains("PROT_WRITE") || path.ends_with("-shm") => {}
-                _ if path.starts_with('/') => *bytes.entry(path).or_default() += done,
-                _ => {}
-            }
-        }
+        let bytes = read(&trace);
         assert!(!bytes.is_empty(), "a call leaves a record, so something was written");
         Written { bytes, file: self.file }
     }
+}
+
+/// What each call of a trace wrote, by file.
+fn read(trace: &str) -> BTreeMap<String, u64> {
+    let mut bytes = BTreeMap::new();
+    // The program that speaks texts is given nothing that was said.
+    let mut others = HashSet::new();
+    for line in whole_calls(trace) {
+        let Some((head, rest)) = line.split_once('(') else {
+            continue;
+        };
+        let mut words = head.split_whitespace();
+        let (process, call) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if call == "execve" || others.contains(process) {
+            others.insert(process.to_owned());
+            continue;
+        }
+        let mut paths = rest.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
+        // These read from their first file, and write to their last.
+        let path = match call {
+            "splice" | "copy_file_range" => paths.last(),
+            _ => paths.next(),
+        };
+        let path = path.map(|(path, _)| unescape(path)).unwrap_or_default();
+        match call {
+            "io_uring_setup" | "memfd_create" | "vmsplice" => panic!("writes that a trace does not see: {line}"),
+            // Memory of one's own is no file, and a file that is only read is not written; SQLite shares the index of its log.
+            "mmap" if !line.contains("MAP_SHARED") || !line.contains("PROT_WRITE") || path.ends_with("-shm") => {}
+            _ if path.starts_with('/') => *bytes.entry(path).or_default() += done(call, rest),
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// How much a call wrote, as it says in the end, or what it made room for; nothing where it failed.
+fn done(call: &str, rest: &str) -> u64 {
+    let (arguments, said) = rest.rsplit_once(" = ").unwrap_or((rest, ""));
+    let said = said.split_whitespace().next().unwrap_or_default();
+    if said.starts_with('-') {
+        return 0;
+    }
+    let arguments: Vec<&str> = arguments.trim_end_matches(')').split(", ").collect();
+    let number = match call {
+        "mmap" => arguments.get(1),
+        "fallocate" => arguments.get(3),
+        _ => Some(&said),
+    };
+    let number = number.and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("a {call} whose end is not known: {said}"))
+}
+
+/// A call that others' interrupt is told in two lines: `... <unfinished ...>` and `<... write resumed>...`. One that is still
+/// under way when the trace ends is taken for done, with all that it was given.
+fn whole_calls(trace: &str) -> Vec<String> {
+    let (mut whole, mut begun) = (Vec::new(), BTreeMap::new());
+    for line in trace.lines() {
+        let process = line.split_whitespace().next().unwrap_or_default();
+        if let Some(first) = line.strip_suffix(UNFINISHED) {
+            begun.insert(process, first);
+        } else if let Some((_, last)) = line.split_once(" resumed>").filter(|_| line.contains("<... ")) {
+            whole.extend(begun.remove(process).map(|first| format!("{first}{last}")));
+        } else {
+            whole.push(line.to_owned());
+        }
+    }
+    let given = |first: &str| first.rsplit(", ").next().unwrap_or_default().trim().to_owned();
+    whole.extend(begun.values().map(|first| format!("{first}) = {}", given(first))));
+    whole
+}
+
+#[test]
+fn what_a_trace_tells_in_two_lines_or_maps_counts() {
+    let trace = "11 write(5</v/takes/a>, \"\\x01\", 300 <unfinished ...>\n12 pwrite64(6</v/b>, \"\\x02\", 20, 0) = 20\n\
+                 11 <... write resumed>) = 200\n13 write(7</v/takes/c>, \"\\x03\", 70 <unfinished ...>\n\
+                 12 write(6</v/b>, \"\\x04\", 4) = -1 ENOSPC (No space left on device)\n\
+                 12 mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 8</v/takes/d>, 0) = 0x7f00\n\
+                 12 mmap(NULL, 4096, PROT_READ, MAP_SHARED, 8</v/takes/e>, 0) = 0x7f00\n\
+                 12 fallocate(8</v/takes/f>, 0, 0, 512) = 0\n\
+                 12 copy_file_range(8</v/b>, NULL, 9</v/takes/g>, NULL, 64, 0) = 64\n";
+    let expected = [
+        ("/v/b", 20),
+        ("/v/takes/a", 200),
+        ("/v/takes/c", 70),
+        ("/v/takes/d", 4_096),
+        ("/v/takes/f", 512),
+        ("/v/takes/g", 64),
+    ];
+    assert_eq!(
+        read(trace),
+        expected.map(|(path, bytes)| (path.to_owned(), bytes)).into()
+    );
 }
 
 /// A path as `-xx` writes it, or as it is.
