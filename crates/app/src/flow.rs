@@ -101,6 +101,14 @@ impl Vault {
             }
             Err(error) => return Err(VaultError::invalid(error.field(), error.to_string())),
         }
+        for (name, applet) in &flow.applets {
+            if let Some(clip) = applet.clip()
+                && !self.has_prompt(account, clip).await?
+            {
+                let reason = format!("applet `{name}`: there is no prompt {clip}; upload it first");
+                return Err(VaultError::invalid("applets", reason));
+            }
+        }
         for _ in 0..ATTEMPTS {
             let now = self.now();
             let saved = match id {

@@ -29,6 +29,7 @@ pub mod keys;
 pub mod line;
 mod partition;
 pub mod passkey;
+pub mod prompt;
 pub mod publish;
 pub mod read;
 pub mod realm;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use callvault_app::line::{Courier, Letter, Payload, PostError};
+use callvault_app::line::{Courier, Letter, Payload, PostError, Question, Reply};
 use reqwest::{
     Client, ClientBuilder,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -88,17 +88,44 @@ impl Courier for HttpCourier {
             }
             Payload::Mail(_) => return Err(PostError::Forbidden("no address".to_owned())),
         };
-        match request.send().await {
-            Ok(response) if response.status().is_success() => Ok(response.status().as_u16()),
-            Ok(response) => Err(PostError::Status(response.status().as_u16())),
-            Err(error) if error.is_timeout() => Err(PostError::Timeout),
-            Err(error) => Err(describe(&error)),
+        let response = request.send().await.map_err(|error| describe(&error))?;
+        match response.status().is_success() {
+            true => Ok(response.status().as_u16()),
+            false => Err(PostError::Status(response.status().as_u16())),
         }
+    }
+
+    async fn ask(&self, question: &Question<'_>) -> Result<Reply, PostError> {
+        let mut url = Url::parse(question.url).map_err(|_| PostError::Forbidden("no address".to_owned()))?;
+        check_host(&url, self.private_targets)?;
+        url.query_pairs_mut().extend_pairs(question.query);
+        let mut request = self.client.get(url).timeout(question.patience);
+        for (name, value) in question.headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.send().await.map_err(|error| describe(&error))?;
+        let content_type = response.headers().get("content-type");
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut reply = Reply {
+            status: response.status().as_u16(),
+            content_type: content_type.to_owned(),
+            body: Vec::new(),
+        };
+        while let Some(piece) = response.chunk().await.map_err(|error| describe(&error))? {
+            if reply.body.len() + piece.len() > question.most_bytes {
+                return Err(PostError::Refused("the answer is too long".to_owned()));
+            }
+            reply.body.extend_from_slice(&piece);
+        }
+        Ok(reply)
     }
 }
 
 /// What failed, without the address: the innermost cause, as the system says it.
 fn describe(error: &reqwest::Error) -> PostError {
+    if error.is_timeout() {
+        return PostError::Timeout;
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -241,6 +268,15 @@ mod tests {
                 headers: Vec::new(),
             };
             let refused = courier.post(&letter).await;
+            assert!(matches!(refused, Err(PostError::Forbidden(_))), "{host}: {refused:?}");
+            let question = Question {
+                url: &letter.url,
+                query: &[],
+                headers: &[],
+                most_bytes: 10,
+                patience: ANSWER,
+            };
+            let refused = courier.ask(&question).await;
             assert!(matches!(refused, Err(PostError::Forbidden(_))), "{host}: {refused:?}");
         }
         assert!(listener.accept().is_err(), "nobody came");

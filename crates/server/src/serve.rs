@@ -128,7 +128,7 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         if let Some(mail) = &site.config.mail {
             line = line.with_mailer(Arc::new(SmtpMailer::new(mail)?));
         }
-        let line = Arc::new(line);
+        let line = Arc::new(line.with_base_url(region.url.as_str().trim_end_matches('/').to_owned()));
         let exchange = match &here.voice {
             Some(voice) if works => Some(open_exchange(Arc::clone(&line), voice).await?),
             _ => None,

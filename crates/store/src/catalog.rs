@@ -225,8 +225,21 @@ pub trait Partitions: Send + Sync + 'static {
     async fn unstage_objects(&self, names: &[String]) -> Result<()>;
 }
 
-/// Topics of values that belong to an account, named `TOPIC/ACCOUNT/...`; they go with it.
-pub const ACCOUNT_TOPICS: [&str; 2] = ["suppressed", "webhook"];
+/// Topics of values that belong to an account, named `TOPIC/ACCOUNT` or `TOPIC/ACCOUNT/...`; they go with it.
+pub const ACCOUNT_TOPICS: [&str; 12] = [
+    "alerts",
+    "consent-policy",
+    "export-job",
+    "export-job-state",
+    "export-run",
+    "export-schedule",
+    "exported",
+    "flow",
+    "prompt",
+    "prompt-audio",
+    "suppressed",
+    "webhook",
+];
 
 /// Names of the objects of a segment or recording.
 pub mod object_names {

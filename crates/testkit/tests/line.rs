@@ -21,6 +21,7 @@ use callvault_app::{
     Vault,
     line::{
         CallOrder, CallOutcome, Carrier, CarrierError, Courier, Letter, Line, MessageOrder, MessageOutcome, PostError,
+        Question, Reply,
     },
 };
 use callvault_core::{Sid, record::CallStatus};
@@ -97,5 +98,9 @@ impl Courier for Phone {
     async fn post(&self, letter: &Letter) -> Result<u16, PostError> {
         self.posted.lock().expect("a lock").push(letter.clone());
         Ok(200)
+    }
+
+    async fn ask(&self, _: &Question<'_>) -> Result<Reply, PostError> {
+        panic!("nobody asks")
     }
 }

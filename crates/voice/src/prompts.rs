@@ -1,5 +1,5 @@
 //! Prompts: texts as they are spoken, 8,000 samples a second. The synthesiser is a program of the operator's choice that reads a text
-//! and writes a WAV file, as `espeak-ng --stdin --stdout` does; what it said once is remembered.
+//! and writes a WAV file, as `espeak-ng --stdin --stdout` does. Or audio that was uploaded. What was said lately is remembered.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use callvault_app::{conversion::decode_short, core::record::AudioFormat, seal::digest::sha256};
+use callvault_app::{
+    Account, Vault, VaultError,
+    conversion::decode_short,
+    core::{Sid, record::AudioFormat},
+    seal::digest::sha256,
+};
 use rubato::{Resampler as _, SincFixedIn, SincInterpolationParameters, SincInterpolationType, WindowFunction};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
@@ -18,8 +23,10 @@ use crate::g711::RATE_HZ;
 
 /// The longest that a text may take to be spoken by the synthesiser.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Prompts that are remembered.
-const REMEMBERED: usize = 256;
+/// The longest prompt, in seconds; what is longer is cut off.
+const MOST_S: usize = 300;
+/// Samples that are remembered: 32 MiB, more than half an hour.
+const REMEMBERED: usize = 16 * 1024 * 1024;
 
 /// Why a text cannot be spoken.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -32,7 +39,14 @@ pub type Prompt = Arc<[i16]>;
 /// Speaks.
 pub struct Prompts {
     program: PathBuf,
-    known: Mutex<HashMap<[u8; 32], Prompt>>,
+    known: Mutex<Known>,
+}
+
+/// What is remembered.
+#[derive(Default)]
+struct Known {
+    prompts: HashMap<[u8; 32], Prompt>,
+    samples: usize,
 }
 
 impl Prompts {
@@ -51,23 +65,65 @@ impl Prompts {
     /// When the synthesiser cannot be run, or writes something else than a WAV file.
     pub async fn speak(&self, language: &str, text: &str) -> Result<Prompt, PromptError> {
         let id = sha256(&[language.as_bytes(), b"\0", text.as_bytes()]);
-        if let Some(known) = self.known().get(&id) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.recall(&id) {
+            return Ok(known);
         }
         let wav = tokio::time::timeout(PATIENCE, self.run(language, text))
             .await
             .map_err(|_| PromptError("the synthesiser is too slow".to_owned()))??;
-        let samples = read_wav(wav).await?;
-        let prompt: Prompt = samples.into();
-        let mut known = self.known();
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(id, Arc::clone(&prompt));
-        Ok(prompt)
+        Ok(self.remember(id, read_wav(wav).await?))
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Prompt>> {
+    /// Audio that an account uploaded.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] when it is gone; [`VaultError::Damaged`] when it can no longer be read.
+    pub async fn find_clip(&self, vault: &Vault, account: &Account, clip: Sid) -> Result<Prompt, VaultError> {
+        let sid = clip.to_string();
+        let id = sha256(&[b"clip\0", account.sid.as_str().as_bytes(), b"\0", sid.as_bytes()]);
+        if let Some(known) = self.recall(&id) {
+            return Ok(known);
+        }
+        let (prompt, file) = vault.read_prompt(account, clip).await?;
+        let samples = read_audio(file, prompt.format)
+            .await
+            .map_err(|error| VaultError::Damaged {
+                what: "prompt",
+                reason: error.to_string(),
+            })?;
+        Ok(self.remember(id, samples))
+    }
+
+    /// Audio of somebody else, remembered by what is in it.
+    ///
+    /// # Errors
+    /// When it is no audio.
+    pub async fn read(&self, file: Vec<u8>, format: AudioFormat) -> Result<Prompt, PromptError> {
+        let id = sha256(&[b"file\0", &file]);
+        match self.recall(&id) {
+            Some(known) => Ok(known),
+            None => Ok(self.remember(id, read_audio(file.into(), format).await?)),
+        }
+    }
+
+    fn recall(&self, id: &[u8; 32]) -> Option<Prompt> {
+        self.known().prompts.get(id).cloned()
+    }
+
+    fn remember(&self, id: [u8; 32], samples: Vec<i16>) -> Prompt {
+        let prompt: Prompt = samples.into();
+        let mut known = self.known();
+        if known.samples + prompt.len() > REMEMBERED {
+            *known = Known::default();
+        }
+        known.samples += prompt.len();
+        if let Some(before) = known.prompts.insert(id, Arc::clone(&prompt)) {
+            known.samples -= before.len();
+        }
+        prompt
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,15 +163,24 @@ async fn read_wav(mut wav: Vec<u8>) -> Result<Vec<i16>, PromptError> {
     wav.get_mut(data + 4..data + 8)
         .ok_or_else(no_wav)?
         .copy_from_slice(&audio.to_le_bytes());
-    let (shape, samples) = decode_short(Bytes::from(wav), AudioFormat::Wav)
-        .await
-        .map_err(|_| no_wav())?;
+    read_audio(wav.into(), AudioFormat::Wav).await
+}
+
+/// The first channel of a file, as telephones have it.
+async fn read_audio(file: Bytes, format: AudioFormat) -> Result<Vec<i16>, PromptError> {
+    let decoded = decode_short(file, format).await;
+    let (shape, samples) = decoded.map_err(|_| PromptError(format!("no {} file", format.as_str())))?;
     let channels = usize::from(shape.channels.max(1));
-    let first: Vec<i16> = samples.into_iter().step_by(channels).collect();
-    match shape.sample_rate_hz == RATE_HZ {
-        true => Ok(first),
-        false => resample(&first, shape.sample_rate_hz),
+    let most = MOST_S.saturating_mul(usize::try_from(shape.sample_rate_hz).unwrap_or(usize::MAX));
+    let first: Vec<i16> = samples.into_iter().step_by(channels).take(most).collect();
+    if shape.sample_rate_hz == RATE_HZ {
+        return Ok(first);
     }
+    // Some seconds of work for two minutes of it: not on a thread that packets wait for.
+    let resampled = tokio::task::spawn_blocking(move || resample(&first, shape.sample_rate_hz));
+    resampled
+        .await
+        .map_err(|_| PromptError("it cannot be converted".to_owned()))?
 }
 
 /// Samples as [`RATE_HZ`] has them.

@@ -227,6 +227,15 @@ struct Desk {
     lost: CancellationToken,
 }
 
+/// Both at once. Silence is not quite zero in either law, and adds nothing to what the other says.
+fn mix((agent_law, agent): (Law, u8), (customer_law, customer): (Law, u8)) -> i16 {
+    match () {
+        () if agent == agent_law.silence() => customer_law.decode(customer),
+        () if customer == customer_law.silence() => agent_law.decode(agent),
+        () => agent_law.decode(agent).saturating_add(customer_law.decode(customer)),
+    }
+}
+
 impl Desk {
     async fn work(mut self, mut told: mpsc::Receiver<Told>) {
         let mut tick = pace::every(Duration::from_secs(1), MissedTickBehavior::Delay);
@@ -290,13 +299,14 @@ impl Desk {
         }
         let [agent_law, customer_law] = self.laws;
         let pairs = agent.iter().zip(customer);
-        let pairs = pairs.map(|(agent, customer)| (agent_law.decode(*agent), customer_law.decode(*customer)));
         let audio: Vec<u8> = match self.channels {
             Channels::Dual => pairs
-                .flat_map(|(agent, customer)| [agent.to_le_bytes(), customer.to_le_bytes()].concat())
+                .flat_map(|(agent, customer)| [agent_law.decode(*agent), customer_law.decode(*customer)])
+                .flat_map(i16::to_le_bytes)
                 .collect(),
             Channels::Single => pairs
-                .flat_map(|(agent, customer)| agent.saturating_add(customer).to_le_bytes())
+                .map(|(agent, customer)| mix((agent_law, *agent), (customer_law, *customer)))
+                .flat_map(i16::to_le_bytes)
                 .collect(),
         };
         let heard = self.gate.hear(audio.into()).await.map(|_| ());
@@ -329,6 +339,24 @@ impl Desk {
         Recorded {
             story: self.gate.story().clone(),
             counts: self.timelines.each_ref().map(Timeline::counts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_silent_adds_nothing_to_the_other() {
+        for (ours, theirs) in [(Law::A, Law::Mu), (Law::A, Law::A), (Law::Mu, Law::A)] {
+            for sample in [-8_000, -8, 0, 8, 300, 32_000] {
+                let said = ours.encode(sample);
+                assert_eq!(mix((ours, said), (theirs, theirs.silence())), ours.decode(said));
+                assert_eq!(mix((theirs, theirs.silence()), (ours, said)), ours.decode(said));
+            }
+            let loud = |law: Law| (law, law.encode(i16::MAX));
+            assert_eq!(mix(loud(ours), loud(theirs)), i16::MAX);
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Deliveries: status callbacks as the platform sends them, and webhooks.
+//! Deliveries: status callbacks as the platform sends them, and webhooks; and what is asked while a call goes on.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -58,11 +60,39 @@ pub enum PostError {
     Refused(String),
 }
 
-/// Posts letters.
+/// What is asked of an address.
+pub struct Question<'q> {
+    /// Which.
+    pub url: &'q str,
+    /// What is added to its query.
+    pub query: &'q [(&'static str, String)],
+    /// Headers.
+    pub headers: &'q [(&'static str, &'static str)],
+    /// The longest answer that is taken.
+    pub most_bytes: usize,
+    /// How long the whole answer may take.
+    pub patience: Duration,
+}
+
+/// What an address answered, whatever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// The body's media type; empty if the answer names none.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Posts letters, and asks.
 #[async_trait]
 pub trait Courier: Send + Sync {
     /// Posts once and waits for the answer, 15 seconds at most.
     async fn post(&self, letter: &Letter) -> Result<u16, PostError>;
+
+    /// Asks once (GET). An answer that is too long is [`PostError::Refused`].
+    async fn ask(&self, question: &Question<'_>) -> Result<Reply, PostError>;
 }
 
 /// Sends e-mail.

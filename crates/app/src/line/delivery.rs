@@ -1,7 +1,7 @@
 //! Deliveries: the ladder of attempts, what is told of calls and messages, and the log of it.
 
 use callvault_core::{
-    TimeUs,
+    Sid, TimeUs,
     record::{Call, Entry, Message, Record},
     time::SECOND_US,
 };
@@ -151,6 +151,7 @@ impl Line {
         account: &Account,
         order: &CallOrder,
         call: &Call,
+        recording: Option<Sid>,
         terminal: bool,
     ) -> Result<()> {
         let Some(callback) = order.callback.as_ref().filter(|callback| terminal || callback.answered) else {
@@ -163,7 +164,12 @@ impl Line {
             ("CallSid", call.sid.to_string()),
             ("DateUpdated", now),
             ("Status", call.status.as_str().to_owned()),
-            ("RecordingUrl", String::new()),
+            (
+                "RecordingUrl",
+                recording
+                    .map(|sid| self.recording_url(account, sid))
+                    .unwrap_or_default(),
+            ),
         ];
         if callback.long {
             let legs = json!([{ "OnCallDuration": call.talk_s, "Status": call.status.as_str() }]);
@@ -184,6 +190,45 @@ impl Line {
         let letter = letter_of(callback, fields);
         let id = format!("callback:{}:{event}", call.sid);
         self.post_later(account, id, &format!("call.{event}"), letter).await
+    }
+
+    /// Where a recording is heard, with the account's credentials.
+    fn recording_url(&self, account: &Account, recording: Sid) -> String {
+        let (base, account) = (&self.base_url, &account.sid);
+        format!("{base}/v1/accounts/{account}/records/recordings/{recording}/audio")
+    }
+
+    /// Tells of a message that a caller left (the platform's documentation, "Voicemail").
+    pub(super) async fn tell_of_message_left(
+        &self,
+        account: &Account,
+        url: &str,
+        call: &Call,
+        recording: Sid,
+    ) -> Result<()> {
+        let view = self
+            .vault
+            .get_recording(&account.sid, recording, callvault_core::hold::Reader::Account)
+            .await;
+        let duration_s = match view {
+            Ok(view) => view.meta.duration_ms.div_ceil(1_000),
+            // Withdrawn or lapsed meanwhile: there is nothing to tell of.
+            Err(crate::error::VaultError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let fields = [
+            ("CallSid", call.sid.to_string()),
+            ("From", call.from.as_str().to_owned()),
+            ("RecordingUrl", self.recording_url(account, recording)),
+            ("Duration", duration_s.to_string()),
+        ];
+        let letter = Letter {
+            url: url.to_owned(),
+            payload: Payload::Form(fields.map(|(name, value)| (name.to_owned(), value)).to_vec()),
+            headers: Vec::new(),
+        };
+        let id = format!("callback:{}:voicemail", call.sid);
+        self.post_later(account, id, "call.voicemail", letter).await
     }
 
     /// Tells of a message's end, if somebody asked to be told.

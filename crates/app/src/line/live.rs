@@ -49,6 +49,9 @@ pub(super) struct Live {
     extra: Map<String, Value>,
     story: Option<Consenting>,
     take: Option<TakeNote>,
+    /// Who is told of the message that the caller left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message_url: Option<String>,
     /// When it was last known to go on.
     seen_at: TimeUs,
     is_over: bool,
@@ -132,6 +135,7 @@ impl Line {
             extra: Map::new(),
             story: None,
             take: None,
+            message_url: None,
             seen_at: now,
             is_over: false,
         };
@@ -175,7 +179,10 @@ impl Line {
         let call = live.record();
         self.keep(account, Record::Call(call.clone())).await?;
         if let Some(order) = &live.order {
-            self.tell_of_call(account, order, &call, true).await?;
+            self.tell_of_call(account, order, &call, live.recording(), true).await?;
+        }
+        if let (Some(url), Some(recording)) = (&live.message_url, live.recording()) {
+            self.tell_of_message_left(account, url, &call, recording).await?;
         }
         let data =
             json!({ "sid": call.sid.to_string(), "status": call.status.as_str(), "duration_s": call.duration_s });
@@ -198,6 +205,14 @@ impl Live {
         self.call.ended_at = Some(at);
         self.call.duration_s = seconds(self.call.at);
         self.call.talk_s = self.call.answered_at.map_or(0, seconds);
+    }
+
+    /// The recording that was made of it.
+    fn recording(&self) -> Option<Sid> {
+        self.extra
+            .get("recording")
+            .and_then(Value::as_str)
+            .and_then(|sid| sid.parse().ok())
     }
 
     /// The call's record, with the consent it rests on.
@@ -248,7 +263,9 @@ impl LiveCall {
         self.save().await?;
         match &self.live.order {
             Some(order) => {
-                let told = self.line.tell_of_call(&self.account, order, &self.live.call, false);
+                let told = self
+                    .line
+                    .tell_of_call(&self.account, order, &self.live.call, None, false);
                 told.await
             }
             None => Ok(()),
@@ -258,6 +275,24 @@ impl LiveCall {
     /// Notes something about the call that goes into its record.
     pub fn note(&mut self, name: &str, value: Value) {
         self.live.extra.insert(name.to_owned(), value);
+    }
+
+    /// Notes that the caller leaves a message, and who is told of it once the call is over.
+    pub fn leave_message(&mut self, url: Option<&str>) {
+        self.note("voicemail", true.into());
+        self.live.message_url = url.map(ToOwned::to_owned);
+    }
+
+    /// The call so far.
+    #[must_use]
+    pub const fn call(&self) -> &Call {
+        &self.live.call
+    }
+
+    /// What ordered the call, if anything did.
+    #[must_use]
+    pub const fn order(&self) -> Option<&CallOrder> {
+        self.live.order.as_ref()
     }
 
     /// Keeps the call's consent as it stands.

@@ -4,6 +4,7 @@
 //! at least once; what it asks of others bears an id by which a repetition is known.
 
 mod alerts;
+mod asking;
 mod campaign;
 mod carrier;
 mod courier;
@@ -45,9 +46,10 @@ use crate::{
 };
 
 pub use alerts::{ALERTS, Alerts, MAX_ADDRESSES};
+pub use asking::{Asked, Dialed, Moment};
 pub use campaign::{CallDetail, Campaign, CampaignQuery, Definition};
 pub use carrier::{CallOutcome, Carrier, CarrierError, Loopback, MessageOutcome};
-pub use courier::{Courier, Letter, Mail, Mailer, Payload, PostError};
+pub use courier::{Courier, Letter, Mail, Mailer, Payload, PostError, Question, Reply};
 pub use live::{LiveCall, RENEW_S};
 pub use orders::{CallOrder, MessageOrder, StatusCallback};
 pub use placing::{Placer, Room, Seat};
@@ -104,6 +106,8 @@ pub struct Line {
     courier: Arc<dyn Courier>,
     destinations: Arc<dyn Destinations>,
     mailer: Option<Arc<dyn Mailer>>,
+    /// Where the region's API is, without a slash at its end.
+    base_url: String,
     /// The day whose warnings are out.
     warned: AtomicI32,
     /// The six hours whose runs of exports are planned.
@@ -131,6 +135,7 @@ impl Line {
             courier,
             destinations: Arc::new(NoDestinations),
             mailer: None,
+            base_url: String::new(),
             warned: AtomicI32::new(i32::MIN),
             planned: AtomicI64::new(i64::MIN),
             exports_done: AtomicU64::new(0),
@@ -152,6 +157,13 @@ impl Line {
     #[must_use]
     pub fn with_mailer(mut self, mailer: Arc<dyn Mailer>) -> Self {
         self.mailer = Some(mailer);
+        self
+    }
+
+    /// The same line, which knows where the region's API is.
+    #[must_use]
+    pub fn with_base_url(mut self, base_url: String) -> Self {
+        self.base_url = base_url;
         self
     }
 
@@ -398,7 +410,7 @@ impl Line {
         let now = self.vault.now();
         let call = running.call(now);
         if call.answered_at.is_some() {
-            self.tell_of_call(account, &running.order, &call, false).await?;
+            self.tell_of_call(account, &running.order, &call, None, false).await?;
         }
         if call.ended_at.is_none() {
             job.run_at = running
@@ -411,7 +423,7 @@ impl Line {
             return Ok(self.vault.catalog.release(&job).await?);
         }
         self.keep(account, Record::Call(call.clone())).await?;
-        self.tell_of_call(account, &running.order, &call, true).await?;
+        self.tell_of_call(account, &running.order, &call, None, true).await?;
         let data =
             json!({ "sid": call.sid.to_string(), "status": call.status.as_str(), "duration_s": call.duration_s });
         let id = job.id.clone();

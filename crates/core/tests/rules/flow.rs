@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use callvault_core::flow::{Applet, Flow, FlowError};
+use callvault_core::flow::{
+    Applet, Channels, Destination, Flow, FlowError, GatherReply, PromptReply, read_connect, read_gather, read_prompt,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -70,6 +72,34 @@ fn what_is_wrong_is_named() {
             json!({ "a": { "kind": "connect", "numbers": ["1"], "talk_s": 14_401 } }),
             "`talk_s`",
         ),
+        (json!({ "a": { "kind": "connect" } }), "`ask`"),
+        (
+            json!({ "a": { "kind": "connect", "ask": { "url": "ftp://example.in/" } } }),
+            "`url`",
+        ),
+        (
+            json!({ "a": { "kind": "greeting", "say": { "url": "https://a@example.in/" } } }),
+            "`url`",
+        ),
+        (
+            json!({ "a": { "kind": "greeting", "say": { "url": "https://example.in/", "fallback_url": "https://a b" } } }),
+            "`fallback_url`",
+        ),
+        (json!({ "a": { "kind": "voicemail", "url": "/here" } }), "`url`"),
+        (json!({ "a": { "kind": "voicemail", "most_s": 601 } }), "`most_s`"),
+        (json!({ "a": { "kind": "digits", "say": "x", "most": 0 } }), "`most`"),
+        (
+            json!({ "a": { "kind": "digits", "say": "x", "finish_on_key": "##" } }),
+            "`finish_on_key`",
+        ),
+        (
+            json!({ "a": { "kind": "digits", "say": "x", "timeout_s": 61 } }),
+            "`timeout_s`",
+        ),
+        (
+            json!({ "a": { "kind": "passthru", "ask": { "url": "https://x.in" }, "async": true, "otherwise": "a" } }),
+            "`otherwise`",
+        ),
     ] {
         assert!(
             reason(applets.clone()).contains(said),
@@ -81,6 +111,126 @@ fn what_is_wrong_is_named() {
     assert!(serde_json::from_value::<Flow>(unknown).is_err());
     let misspelt = json!({ "name": "x", "start": "a", "applets": { "a": { "kind": "greeting", "nxt": "b" } } });
     assert!(serde_json::from_value::<Flow>(misspelt).is_err());
+}
+
+#[test]
+fn what_is_said_is_a_text_a_clip_or_what_an_address_answers() {
+    let clip = "0123456789abcdef0123456789abcdef";
+    let said = json!({
+        "a": { "kind": "greeting", "say": { "audio": clip }, "next": "b" },
+        "b": { "kind": "menu", "say": "Press 1.", "keys": { "1": "c" } },
+        "c": { "kind": "digits", "say": { "url": "https://x.in/1", "fallback_url": "https://x.in/2" }, "next": "d" },
+        "d": { "kind": "passthru", "ask": { "url": "https://x.in/3" }, "next": "e", "otherwise": "f" },
+        "e": { "kind": "connect", "ask": { "url": "https://x.in/4" }, "next": "f" },
+        "f": { "kind": "voicemail", "url": "https://x.in/5" },
+    });
+    let saved = flow(&said);
+    assert_eq!(saved.check(false), Ok(()));
+    let clips: Vec<_> = saved.applets.values().filter_map(Applet::clip).collect();
+    assert_eq!(clips, [clip.parse().expect("a SID")]);
+    let urls: Vec<&str> = saved.applets.values().flat_map(Applet::urls).collect();
+    assert_eq!(urls, [1, 2, 3, 4, 5].map(|n| format!("https://x.in/{n}")));
+    // What is stored is what was said, and what it leaves out.
+    let stored = serde_json::to_value(&saved).expect("JSON");
+    let read: Flow = serde_json::from_value(stored.clone()).expect("a flow");
+    assert_eq!(read, saved);
+    assert_eq!(stored["applets"]["a"], said["a"]);
+    assert_eq!(stored["applets"]["c"]["most"], 255);
+    let unsaid =
+        json!({ "name": "x", "start": "a", "applets": { "a": { "kind": "greeting", "say": { "sound": clip } } } });
+    let refused = serde_json::from_value::<Flow>(unsaid).expect_err("refused").to_string();
+    assert!(refused.contains("`say` is a text"), "{refused}");
+}
+
+#[test]
+fn who_is_asked_whom_to_connect_may_turn_the_recording_on() {
+    let ask = |record: Option<bool>| {
+        flow(&json!({ "a": { "kind": "connect", "ask": { "url": "https://x.in/" }, "record": record } }))
+    };
+    let untold = Err(FlowError::Untold { applet: "a".to_owned() });
+    assert_eq!(ask(None).check(false), untold);
+    assert_eq!(ask(Some(true)).check(false), untold);
+    assert_eq!(ask(Some(false)).check(true), Ok(()));
+    // A voicemail tells of itself, and of nothing that comes after it.
+    let message = flow(&json!({ "a": { "kind": "voicemail", "next": "b" }, "b": connect(Some(true)) }));
+    assert_eq!(message.check(false), Err(FlowError::Untold { applet: "b".to_owned() }));
+}
+
+#[test]
+fn answers_are_read_as_the_platform_documents_them() {
+    let text = |text: &str| PromptReply::Text(text.to_owned());
+    assert_eq!(
+        read_prompt("text/plain; charset=utf-8", " Good day.\n"),
+        Some(text("Good day."))
+    );
+    assert_eq!(
+        read_prompt("application/json", r#"{"greeting_url":"https://x.in/a.wav"}"#),
+        Some(PromptReply::Audio("https://x.in/a.wav".to_owned()))
+    );
+    for (kind, none) in [
+        ("text/plain", " "),
+        ("text/plain", "a\u{7}b"),
+        ("application/json", r#"{"greeting_url":"file:///etc/passwd"}"#),
+        ("application/json", "Good day."),
+    ] {
+        assert_eq!(read_prompt(kind, none), None, "{none}");
+    }
+    assert_eq!(read_prompt("text/plain", &"x".repeat(2_001)), None);
+
+    let full = r##"{"gather_prompt":{"text":"Type it."},"max_input_digits":4,"finish_on_key":"#","input_timeout":6,"repeat_menu":2,
+        "repeat_gather_prompt":{"audio_url":"https://x.in/again.mp3"},"new":1}"##;
+    assert_eq!(
+        read_gather(full),
+        Some(GatherReply {
+            prompt: text("Type it."),
+            again: Some(PromptReply::Audio("https://x.in/again.mp3".to_owned())),
+            timeout_s: Some(6),
+            repeats: Some(2),
+            most: Some(4),
+            finish_on_key: Some("#".to_owned()),
+        })
+    );
+    for none in [
+        "{}",
+        r#"{"gather_prompt":{}}"#,
+        r#"{"gather_prompt":{"text":"x"},"max_input_digits":0}"#,
+        r#"{"gather_prompt":{"text":"x"},"max_input_digits":256}"#,
+        r#"{"gather_prompt":{"text":"x"},"input_timeout":0}"#,
+        r#"{"gather_prompt":{"text":"x"},"repeat_menu":6}"#,
+        r#"{"gather_prompt":{"text":"x"},"finish_on_key":"12"}"#,
+        r#"{"gather_prompt":{"text":"x"},"repeat_gather_prompt":{}}"#,
+    ] {
+        assert_eq!(read_gather(none), None, "{none}");
+    }
+
+    let full = r#"{"fetch_after_attempt":true,"destination":{"numbers":["+919812345678","agent-2"]},"outgoing_phone_number":"+918049501234",
+        "record":true,"recording_channels":"dual","max_ringing_duration":20,"max_conversation_duration":600,
+        "music_on_hold":{"type":"operator_tone"},"start_call_playback":{"playback_to":"both","type":"text","value":"Hello."}}"#;
+    assert_eq!(
+        read_connect(full),
+        Some(Destination {
+            numbers: vec!["+919812345678".to_owned(), "agent-2".to_owned()],
+            fetch_after_attempt: true,
+            shown: Some("+918049501234".to_owned()),
+            record: Some(true),
+            channels: Some(Channels::Dual),
+            ring_s: Some(20),
+            talk_s: Some(600),
+            playback: Some("Hello.".to_owned()),
+        })
+    );
+    let nobody = read_connect(r#"{"destination":{"numbers":[]}}"#);
+    assert_eq!(nobody.map(|nobody| nobody.numbers), Some(Vec::new()));
+    for none in [
+        "",
+        r#"{"destination":{"trunk":"a"}}"#,
+        r#"{"destination":{"numbers":["sip:a@b"]}}"#,
+        r#"{"destination":{"numbers":["1"]},"max_ringing_duration":121}"#,
+        r#"{"destination":{"numbers":["1"]},"max_conversation_duration":0}"#,
+        r#"{"destination":{"numbers":["1"]},"recording_channels":"triple"}"#,
+    ] {
+        assert_eq!(read_connect(none), None, "{none}");
+    }
 }
 
 /// Walks at random, as callers do.
@@ -104,7 +254,7 @@ fn walk(flow: &Flow, mut turns: impl Iterator<Item = usize>) -> bool {
 }
 
 fn applet() -> impl Strategy<Value = (u8, u8, u8, bool)> {
-    (0..5_u8, 0..6_u8, 0..6_u8, any::<bool>())
+    (0..7_u8, 0..6_u8, 0..6_u8, any::<bool>())
 }
 
 proptest! {
@@ -121,6 +271,8 @@ proptest! {
                 1 => json!({ "kind": "gather", "next": x }),
                 2 => json!({ "kind": "menu", "say": "s", "keys": { "1": x }, "otherwise": y }),
                 3 => json!({ "kind": "connect", "numbers": ["1"], "record": record, "next": x }),
+                4 => json!({ "kind": "voicemail", "next": x }),
+                5 => json!({ "kind": "passthru", "ask": { "url": "https://x.in/" }, "next": x, "otherwise": y }),
                 _ => json!({ "kind": "hangup" }),
             };
             ((*name).to_owned(), serde_json::from_value(json).expect("an applet"))

@@ -16,6 +16,7 @@ pub mod operator;
 pub mod params;
 pub mod passkeys;
 pub mod platform;
+pub mod prompts;
 pub mod recordings;
 pub mod records;
 pub mod requests;
@@ -36,6 +37,7 @@ use axum::{
     middleware,
     routing::{delete, get, post, put},
 };
+use callvault_app::prompt::MAX_PROMPT_BYTES;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -82,6 +84,7 @@ const DESCRIPTION: &str = "Keeps telephony records as long as it must, forgets t
         retention::get::get, retention::put::put, retention::preview::preview,
         consent::get::get, consent::put::put, consent::list::list,
         flows::list::list, flows::create::create, flows::get::get, flows::put::put, flows::delete::delete,
+        prompts::list::list, prompts::create::create, prompts::audio::audio, prompts::delete::delete,
         forecast::get::get,
         holds::list::list, holds::create::create, holds::lift::lift,
         deletions::list::list, deletions::certificate::certificate,
@@ -273,6 +276,9 @@ pub fn router(door: Arc<Door>) -> Router {
             "/flows/{id}",
             get(flows::get::get).put(flows::put::put).delete(flows::delete::delete),
         )
+        .route("/prompts", get(prompts::list::list))
+        .route("/prompts/{id}", delete(prompts::delete::delete))
+        .route("/prompts/{id}/audio", get(prompts::audio::audio))
         .route("/records/calls/{sid}/recording", post(calls::recording::control))
         .route("/recording-sessions/consent", post(calls::session::consent))
         .route("/forecast", get(forecast::get::get))
@@ -331,6 +337,10 @@ pub fn router(door: Arc<Door>) -> Router {
                 .layer(middleware::from_fn(layers::limit_audio)),
         )
         .route("/records/recordings/{sid}/audio", get(recordings::audio::audio))
+        .route(
+            "/prompts",
+            post(prompts::create::create).layer(DefaultBodyLimit::max(MAX_PROMPT_BYTES)),
+        )
         .route("/exports/contacts.csv", get(exports::contacts::contacts))
         .route("/exports/manifest", get(exports::manifest::manifest))
         .route("/exports/recordings.tar", get(exports::recordings::recordings))

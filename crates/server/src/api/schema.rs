@@ -232,6 +232,7 @@ fn query_form(id: &str, parameter: &Parameter) -> Option<Value> {
         "consent_version" | "consent_by" | "file_name" => {
             json!({ "type": "string", "maxLength": 200, "pattern": "^[ -~]*$" })
         }
+        "name" if id == "create_prompt" => text(1, 255),
         "recording_days" => json!({ "type": "integer", "minimum": 1, "maximum": 365 }),
         "details" => one_of(&["true", "false"]),
         _ => return None,

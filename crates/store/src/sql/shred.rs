@@ -167,7 +167,8 @@ pub(super) async fn strip_account(conn: &mut Conn, account: &AccountSid, at: Tim
     }
     for topic in ACCOUNT_TOPICS {
         // `0` is what comes after `/`.
-        sqlx::query("DELETE FROM settings WHERE name > $1 AND name < $2")
+        sqlx::query("DELETE FROM settings WHERE name = $1 OR (name > $2 AND name < $3)")
+            .bind(format!("{topic}/{account}"))
             .bind(format!("{topic}/{account}/"))
             .bind(format!("{topic}/{account}0"))
             .execute(&mut *conn)

@@ -1,7 +1,10 @@
 //! One call, from its answer to its end: what it hears, whom it is connected with, and what is kept of it.
 
+mod asking;
 mod kept;
+mod message;
 mod place;
+mod reach;
 mod talk;
 mod walk;
 
@@ -19,7 +22,7 @@ use callvault_app::{
         record::{Call, CallStatus, Direction},
     },
     flow::SavedFlow,
-    line::LiveCall,
+    line::{LiveCall, Moment},
 };
 use serde_json::json;
 use tokio::{
@@ -94,6 +97,10 @@ struct Carried<'c> {
     /// What the caller heard and said, until a recorder takes it over.
     events: Vec<(TimeUs, Event)>,
     story: Option<Consenting>,
+    /// What the addresses of the flow are told of it.
+    moment: Moment,
+    /// What came of asking them.
+    asked: Vec<serde_json::Value>,
     lost: CancellationToken,
 }
 
@@ -143,6 +150,8 @@ pub(crate) async fn carry(exchange: &Exchange, accepted: Accepted, invite: &mut 
         controls,
         events: Vec::new(),
         story: None,
+        moment: Moment::default(),
+        asked: Vec::new(),
         lost: kept.lost.clone(),
     };
     let status = match answered {

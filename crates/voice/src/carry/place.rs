@@ -11,13 +11,15 @@ use callvault_app::{
         record::CallStatus,
     },
     flow::{SavedFlow, flow_of_url},
-    line::{CallOrder, LiveCall},
+    line::{CallOrder, LiveCall, Moment},
 };
 use serde_json::json;
 use tokio::{sync::mpsc, time::Duration};
 
 use super::{
-    Carried, Kept, Stop, of_flow,
+    Carried, Kept, Stop,
+    asking::Inquiry,
+    of_flow,
     talk::{dial, settle, status_of},
 };
 use crate::{
@@ -99,6 +101,8 @@ impl Attempt<'_> {
             controls,
             events: Vec::new(),
             story: None,
+            moment: Moment::default(),
+            asked: Vec::new(),
             lost: self.kept.lost.clone(),
         };
         let status = match &flow {
@@ -185,7 +189,8 @@ impl Carried<'_> {
         self.play(&prompt, false).await?;
         self.note(Event::Announced);
         if self.rule == Rule::OptIn {
-            self.gather(QUESTION, QUESTION_S.0, QUESTION_S.1).await?;
+            let question = self.speak(QUESTION).await?;
+            self.gather(Inquiry::plain(question, QUESTION_S)).await?;
         }
         Ok(())
     }

@@ -9,7 +9,10 @@ use callvault_app::core::{
     record::CallStatus,
 };
 use serde_json::json;
-use tokio::time::{Duration, MissedTickBehavior};
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, MissedTickBehavior},
+};
 
 use super::{Carried, MOST_S, SILENT_S, Stop, describe, heed};
 use crate::{
@@ -100,6 +103,12 @@ impl Carried<'_> {
         let (recorder, task) = Recorder::begin(Arc::clone(&self.live), story, channels, laws, self.lost.clone());
         let talked = self.talk(&mut dialing.leg, &mut other, &recorder, talk_s).await;
         dialing.leg.hang_up().await;
+        self.end_recorder(recorder, task).await;
+        talked
+    }
+
+    /// Ends a recording, and with it the call's consent.
+    pub(super) async fn end_recorder(&mut self, recorder: Recorder, task: JoinHandle<()>) {
         let ended = recorder.end(self.exchange.line.vault().now()).await;
         drop(recorder);
         let _ = task.await;
@@ -107,7 +116,6 @@ impl Carried<'_> {
             self.live.lock().await.note("media", recorded.media());
             self.story = Some(recorded.story);
         }
-        talked
     }
 
     /// Passes on what both say.
@@ -244,12 +252,12 @@ pub(super) const fn status_of(end: End) -> CallStatus {
 
 /// Keys in a conversation: `*7` rests the recording, `*8` goes on with it, `*9` takes the consent back.
 #[derive(Default)]
-struct Command {
+pub(super) struct Command {
     has_star: bool,
 }
 
 impl Command {
-    fn press(&mut self, key: char) -> Option<Event> {
+    pub(super) fn press(&mut self, key: char) -> Option<Event> {
         let had_star = std::mem::replace(&mut self.has_star, key == '*');
         match (had_star, key) {
             (true, '7') => Some(Event::Paused),

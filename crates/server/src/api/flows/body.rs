@@ -1,11 +1,17 @@
 //! Flows as JSON.
 
-use callvault_app::{core::flow::Flow, flow::SavedFlow};
+use callvault_app::{
+    core::flow::{Applet, Flow},
+    flow::SavedFlow,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::problem::{Answer, Problem};
+use crate::{
+    api::platform::form::{TARGET, read_target},
+    problem::{Answer, Problem},
+};
 
 /// A flow to be saved.
 #[derive(Deserialize, ToSchema)]
@@ -26,10 +32,14 @@ impl NewFlow {
         let mut applets = std::collections::BTreeMap::new();
         for (name, applet) in self.applets {
             let read = serde_json::from_value(applet);
-            let applet = read.map_err(|error| {
+            let wrong = |reason: String| {
                 let name: String = name.chars().filter(|c| !c.is_control()).take(32).collect();
-                Problem::invalid("applets", format!("applet `{name}`: {error}"))
-            })?;
+                Problem::invalid("applets", format!("applet `{name}`: {reason}"))
+            };
+            let applet: Applet = read.map_err(|error: serde_json::Error| wrong(error.to_string()))?;
+            if applet.urls().any(|url| read_target(url).is_none()) {
+                return Err(wrong(format!("`url` and `fallback_url`: {TARGET}")));
+            }
             applets.insert(name, applet);
         }
         Ok(Flow {

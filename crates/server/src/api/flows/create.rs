@@ -22,6 +22,7 @@ use crate::{
     responses(
         (status = 201, description = "Saved", body = FlowBody),
         (status = 404, description = "No such account for this token", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The account has 200 already", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Refused, with the reason and the field", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),

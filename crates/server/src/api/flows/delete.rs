@@ -25,7 +25,7 @@ use crate::{
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, description = "There is none, or it is not this token's", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A number is answered by it", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A number is answered by it", body = Problem, content_type = "application/problem+json"),
     ),
     security(("token" = [])),
 )]

@@ -108,7 +108,8 @@ pub(super) async fn answer_audio(
     Ok(response)
 }
 
-const fn media_type(format: AudioFormat) -> &'static str {
+/// What a format is called in a header.
+pub(in crate::api) const fn media_type(format: AudioFormat) -> &'static str {
     match format {
         AudioFormat::Wav => "audio/wav",
         AudioFormat::Mp3 => "audio/mpeg",

@@ -159,7 +159,11 @@ pub(crate) fn recording_sid(account: &Account, call_sid: Option<Sid>, at: TimeUs
     )
 }
 
-fn read_content_type(headers: &HeaderMap) -> Answer<AudioFormat> {
+/// The format that a request says its body has.
+///
+/// # Errors
+/// 415 for any other.
+pub(in crate::api) fn read_content_type(headers: &HeaderMap) -> Answer<AudioFormat> {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -1,10 +1,30 @@
 //! The form of a call flow.
 
-use callvault_app::core::flow::{MAX_APPLETS, MAX_NUMBERS, MAX_TALK_S, MAX_TEXT_CHARS};
+use callvault_app::core::flow::{MAX_APPLETS, MAX_DIGITS, MAX_MESSAGE_S, MAX_NUMBERS, MAX_TALK_S, MAX_TEXT_CHARS};
 use serde_json::{Value, json};
 
+use super::target;
+
 pub(super) fn flow() -> Value {
-    let say = |description: &str| json!({ "type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "description": description });
+    let address = |description: &str| {
+        json!({
+            "type": "object", "required": ["url"], "additionalProperties": false, "description": description,
+            "properties": { "url": target(), "fallback_url": { "anyOf": [target(), { "type": "null" }], "description": "Asked when the first says nothing of use." } },
+        })
+    };
+    let clip = json!({
+        "type": "object", "required": ["audio"], "additionalProperties": false, "description": "Uploaded audio.",
+        "properties": { "audio": { "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "The prompt." } },
+    });
+    let say = |description: &str| {
+        json!({
+            "description": description,
+            "anyOf": [
+                { "type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "description": "A text." },
+                clip, address("What an address answers (docs/calls.md)."),
+            ],
+        })
+    };
     let optional = |form: Value| json!({ "anyOf": [form, { "type": "null" }] });
     let name = json!({ "type": "string", "minLength": 1, "maxLength": 32 });
     let next = json!({ "anyOf": [name, { "type": "null" }], "description": "The applet that follows; without it the call ends." });
@@ -43,15 +63,32 @@ pub(super) fn flow() -> Value {
             },
             "otherwise": next,
         })),
-        applet("connect", "Connects the caller with the first number that answers.", &["numbers"], json!({
+        applet("digits", "Takes keys, for the addresses that are asked later.", &["say"], json!({
+            "say": say("What is wanted."), "timeout_s": timeout, "repeats": count(0, 5, "How often it is repeated while no key comes; 0 if absent."),
+            "most": count(1, u32::from(MAX_DIGITS), "Keys at most; 255 if absent."),
+            "finish_on_key": { "type": "string", "pattern": "^[0-9*#]?$", "description": "The key that ends them; `#` if absent, none if empty." },
+            "next": next,
+        })),
+        applet("passthru", "Tells an address of the call, and goes where its answer says.", &["ask"], json!({
+            "ask": address("Which."),
+            "async": { "type": "boolean", "description": "Whether the call goes on to `next` at once; then there is no `otherwise`." },
+            "next": next, "otherwise": next,
+        })),
+        applet("connect", "Connects the caller with the first number that answers. `numbers` or `ask` is needed.", &[], json!({
             "numbers": {
-                "type": "array", "minItems": 1, "maxItems": MAX_NUMBERS, "items": party,
-                "description": "Numbers, or names that the trunk knows.",
+                "type": "array", "maxItems": MAX_NUMBERS, "items": party,
+                "description": "Numbers, or names that the trunk knows; with `ask`, for when it answers nothing of use.",
             },
+            "ask": optional(address("Who says whom to connect with.")),
             "record": { "type": ["boolean", "null"], "description": "Whether it is recorded, consent allowing; the account's default if absent." },
             "channels": { "type": "string", "enum": ["single", "dual"], "description": "Mixed, or the agent left and the customer right; `single` if absent." },
             "ring_s": count(1, 120, "Seconds that each number rings; 30 if absent."),
             "talk_s": optional(count(1, u32::from(MAX_TALK_S), "The longest conversation, in seconds.")), "next": next,
+        })),
+        applet("voicemail", "Takes a message, which is a recording.", &[], json!({
+            "say": optional(say("What is said before the tone; it has to say that the message is recorded.")),
+            "most_s": count(1, u32::from(MAX_MESSAGE_S), "The longest message, in seconds; 120 if absent."),
+            "url": { "anyOf": [target(), { "type": "null" }], "description": "Who is told of the recording." }, "next": next,
         })),
         applet("hangup", "Ends the call.", &[], json!({})),
     ] });

@@ -90,6 +90,8 @@ pub(super) fn caller_with_login() -> String {
 pub(super) enum Act {
     Press(char),
     Speak(Vec<i16>),
+    /// Something of the test's own, between two acts of the caller.
+    Do(Box<dyn FnOnce() + Send>),
 }
 
 /// The caller's media.
@@ -141,6 +143,7 @@ impl Caller {
                 match act {
                     Act::Press(key) => line.press(key),
                     Act::Speak(speech) => line.speak(&speech),
+                    Act::Do(what) => what(),
                 }
             }
         });

@@ -6,14 +6,22 @@
     reason = "speech takes its time, and so does who speaks it"
 )]
 
+mod applets;
 mod bad;
 mod caller;
 mod office;
 mod place;
 mod siprec;
+mod site;
 mod trace;
 
-use std::{fs, process::Stdio, thread::sleep, time::Duration};
+use std::{
+    fs,
+    process::Stdio,
+    sync::mpsc::{Receiver, channel},
+    thread::sleep,
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -21,12 +29,24 @@ use self::{
     bad::bad_messages_leave_nothing_behind,
     caller::{Act, CALLER, Caller, caller_with_login},
     office::{Office, REPLY, SENTENCE, collect, find, loudest, sounds, speech, through_a_law},
-    trace::Trace,
+    trace::{Trace, Tracer, Written},
 };
 use crate::serving::Client;
 
 /// Milliseconds between the connection and the caller's speech.
 const BEFORE_MS: u64 = 1_500;
+
+/// A trace of a part of a call: the act that begins it, the one that ends it, and what was written between them.
+fn traced(office: &Office) -> (Act, Act, Receiver<Written>) {
+    let tracer = Tracer::of(office);
+    let ((begun, ending), (told, written)) = (channel(), channel());
+    let attach = Act::Do(Box::new(move || begun.send(tracer.attach()).expect("it is ended")));
+    let end = Act::Do(Box::new(move || {
+        let trace: Trace = ending.recv().expect("it was begun");
+        told.send(trace.end_within()).expect("somebody asks");
+    }));
+    (attach, end, written)
+}
 
 fn who_presses_1_is_recorded_each_on_his_own_channel() {
     let office = Office::open();
@@ -111,18 +131,25 @@ fn silence_is_what_the_policy_says_and_a_pause_leaves_out_what_is_said() {
     let said = through_a_law(&speech(SENTENCE));
     // India is announced: silence is taken as staying on the line. The card number is said while the recording rests.
     let talk = asked + 1_000 + BEFORE_MS;
+    let (attach, end, written) = traced(&office);
+    let goes_on = talk + 2_500 + said.len() as u64 / 8 + 500;
     let acts = vec![
         (talk, Act::Press('*')),
         (talk + 150, Act::Press('7')),
-        (talk + 500, Act::Speak(said.clone())),
-        (talk + 500 + said.len() as u64 / 8 + 500, Act::Press('*')),
-        (talk + 500 + said.len() as u64 / 8 + 650, Act::Press('8')),
+        (talk + 1_000, attach),
+        (talk + 2_500, Act::Speak(said.clone())),
+        (goes_on, end),
+        (goes_on + 1_000, Act::Press('*')),
+        (goes_on + 1_150, Act::Press('8')),
         (
-            talk + 500 + said.len() as u64 / 8 + 1_200,
+            goes_on + 1_700,
             Act::Speak(through_a_law(&speech("Thank you very much."))),
         ),
     ];
-    office.call(acts, talk + said.len() as u64 / 8 + 5_000);
+    office.call(acts, goes_on + 5_500);
+    let kept = written.recv().expect("a trace");
+    assert_eq!(kept.audio(), 0, "not one frame while it rests: {kept:?}");
+    kept.is_sealed(&[&said]);
     let call = office.record();
     let decision = &call["extra"]["consent"]["decision"];
     assert_eq!(decision["consent"]["decision"], "announced", "{call}");
@@ -144,14 +171,22 @@ fn what_is_withdrawn_in_the_call_is_destroyed() {
     let asked = office.asked_ms();
     let said = through_a_law(&speech(SENTENCE));
     let after = asked + BEFORE_MS + said.len() as u64 / 8 + 3_000;
+    let (attach, end, written) = traced(&office);
+    let spoken = after + 2_500 + said.len() as u64 / 8;
     let acts = vec![
         (asked, Act::Press('1')),
         (asked + BEFORE_MS, Act::Speak(said.clone())),
         (after, Act::Press('*')),
         (after + 150, Act::Press('9')),
-        (after + 500, Act::Speak(said)),
+        (after + 1_000, attach),
+        (after + 2_500, Act::Speak(said.clone())),
+        // What would be kept would be kept within five seconds, or at the end.
+        (spoken + 3_500, end),
     ];
-    office.call(acts, after + 3_000);
+    office.call(acts, spoken + 5_000);
+    let kept = written.recv().expect("a trace");
+    assert_eq!(kept.audio(), 0, "not one frame after it: {kept:?}");
+    kept.is_sealed(&[&said]);
     let call = office.record();
     assert_eq!(call["extra"]["consent"]["decision"]["standing"], "withdrawn", "{call}");
     assert!(office.list("recordings").is_empty());
@@ -164,8 +199,11 @@ fn what_is_withdrawn_in_the_call_is_destroyed() {
 
 fn who_hangs_up_in_the_greeting_leaves_a_record_and_no_audio() {
     let office = Office::open();
+    let trace = Trace::of(&office);
     office.call(vec![(100, Act::Speak(through_a_law(&speech("Hello?"))))], 1_500);
     let call = office.record();
+    let kept = trace.end();
+    assert_eq!(kept.audio(), 0, "not one frame: {kept:?}");
     assert_eq!(call["extra"]["consent"]["decision"]["standing"], "undecided", "{call}");
     assert_eq!(call["status"], "completed");
     assert!(!office.was_captured());
@@ -270,7 +308,7 @@ fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 16] = [
+    let cases: [(&str, fn()); 20] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -331,6 +369,19 @@ fn real_calls() {
         (
             "what_is_no_recording_session_is_refused",
             siprec::what_is_no_recording_session_is_refused,
+        ),
+        (
+            "a_message_after_the_tone_is_kept_and_told",
+            applets::a_message_after_the_tone_is_kept_and_told,
+        ),
+        ("who_said_no_leaves_no_message", applets::who_said_no_leaves_no_message),
+        (
+            "addresses_of_a_flow_are_asked_while_the_call_goes_on",
+            applets::addresses_of_a_flow_are_asked_while_the_call_goes_on,
+        ),
+        (
+            "what_was_uploaded_is_played_and_what_is_not_answered_is_not_waited_for",
+            applets::what_was_uploaded_is_played_and_what_is_not_answered_is_not_waited_for,
         ),
     ];
     let failed: Vec<&str> = std::thread::scope(|scope| {

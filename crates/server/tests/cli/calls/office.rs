@@ -2,9 +2,13 @@
 
 use std::{
     fs,
+    net::{TcpListener, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread::sleep,
     time::Duration,
 };
@@ -38,6 +42,16 @@ pub(super) fn through_a_law(samples: &[i16]) -> Vec<i16> {
 }
 
 static OPENING: Mutex<()> = Mutex::new(());
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A port that nobody else is given by chance: the system takes those of sockets that name none from 32,768 on.
+fn kept_port() -> u16 {
+    let own = u16::try_from(std::process::id() % 50).expect("small") * 50;
+    (0..2_500)
+        .map(|_| 30_200 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 2_500)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
+}
 
 /// A vault that answers calls, an agent, and what the caller may say.
 pub(super) struct Office {
@@ -79,8 +93,8 @@ impl Office {
     fn begin(proxy: Option<u16>, more: &str) -> Self {
         // One after the other: what is slow about them is not what is tested here.
         let _one = OPENING.lock();
-        let (sip, agent_port) = (free_port(), proxy.unwrap_or_else(free_port));
-        let media = 20_000 + 2 * (free_port() % 10_000);
+        let (sip, agent_port) = (kept_port(), proxy.unwrap_or_else(kept_port));
+        let media = 10_000 + 2 * (free_port() % 10_000);
         let place = Place::new(&format!(
             "data_dir = \"vault\"\nprivate_targets = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
              ports = [{media}, {}]\n[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
@@ -130,16 +144,32 @@ impl Office {
         self.client.send(Method::POST, path, &self.token, Some((kind, body)))
     }
 
+    /// The same without a body.
+    pub(super) fn send(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        self.client.send(method, path, &self.token, None)
+    }
+
     /// Has the number answered by a flow.
-    fn answer(&self, flow: Value) {
+    pub(super) fn answer(&self, flow: Value) {
         let body = flow.to_string().into_bytes();
         let (status, saved) = self.post("/v1/accounts/acme/flows", "application/json", body);
         assert_eq!(status, StatusCode::CREATED, "{saved}");
         let id = saved["id"].as_str().expect("an id");
-        let form =
-            format!("PhoneNumber=08049501234&VoiceUrl=https%3A%2F%2Fv.example.in%2Facme%2Fexoml%2Fstart_voice%2F{id}");
         let kind = "application/x-www-form-urlencoded";
-        let (status, said) = self.post("/v2_beta/accounts/acme/incomingphonenumbers", kind, form.into_bytes());
+        let url = format!("VoiceUrl=https%3A%2F%2Fv.example.in%2Facme%2Fexoml%2Fstart_voice%2F{id}");
+        let numbers = "/v2_beta/accounts/acme/incomingphonenumbers";
+        let known = self.client.get(numbers, &self.token);
+        let (method, path, form) = match known["incoming_phone_numbers"][0]["sid"].as_str() {
+            Some(sid) => (Method::PUT, format!("{numbers}/{sid}"), url),
+            None => (
+                Method::POST,
+                numbers.to_owned(),
+                format!("PhoneNumber=08049501234&{url}"),
+            ),
+        };
+        let (status, said) = self
+            .client
+            .send(method, &path, &self.token, Some((kind, form.into_bytes())));
         assert_eq!(status, StatusCode::OK, "{said}");
     }
 
@@ -228,6 +258,12 @@ impl Office {
 
     /// The audio of a recording: the agent's samples, the customer's.
     pub(super) fn audio(&self, sid: &str) -> [Vec<i16>; 2] {
+        let samples = self.samples(sid);
+        [0, 1].map(|channel| samples.iter().skip(channel).step_by(2).copied().collect())
+    }
+
+    /// The samples of a recording, of all channels in turn.
+    pub(super) fn samples(&self, sid: &str) -> Vec<i16> {
         let request = self.client.http.get(format!(
             "{}/v1/accounts/acme/records/recordings/{sid}/audio",
             self.client.base
@@ -241,11 +277,10 @@ impl Office {
             .runtime
             .block_on(async { request.send().await.expect("an answer").bytes().await });
         let bytes = bytes.expect("audio");
-        let samples: Vec<i16> = bytes[44..]
+        bytes[44..]
             .chunks_exact(2)
             .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
-            .collect();
-        [0, 1].map(|channel| samples.iter().skip(channel).step_by(2).copied().collect())
+            .collect()
     }
 
     /// Whether any audio was ever handed to the object store: folders stay when what was in them goes.
@@ -345,7 +380,7 @@ fn start_agent(place: &Place, port: u16) -> Child {
         .expect("baresip runs")
 }
 
-fn wav(samples: &[i16]) -> Vec<u8> {
+pub(super) fn wav(samples: &[i16]) -> Vec<u8> {
     let bytes = u32::try_from(samples.len() * 2).expect("short");
     let mut wav = b"RIFF".to_vec();
     wav.extend((bytes + 36).to_le_bytes());

@@ -32,10 +32,24 @@ pub(super) struct Written {
     file: PathBuf,
 }
 
-impl Trace {
+/// Whom a trace is of, and where it goes.
+pub(super) struct Tracer {
+    process: u32,
+    file: PathBuf,
+    log: PathBuf,
+}
+
+impl Tracer {
     pub(super) fn of(office: &Office) -> Self {
-        let (file, log) = (office.place.path("strace.out"), office.place.path("strace.log"));
-        let id = office.running.as_ref().expect("it runs").id().to_string();
+        Self {
+            process: office.running.as_ref().expect("it runs").id(),
+            file: office.place.path("strace.out"),
+            log: office.place.path("strace.log"),
+        }
+    }
+
+    /// Begins a trace. Every system call after this is in it.
+    pub(super) fn attach(self) -> Trace {
         // Every byte in hexadecimal; what a descriptor is, beside its number.
         let strace = Command::new("strace")
             .args([
@@ -48,32 +62,52 @@ impl Trace {
                 &format!("trace={CALLS}"),
                 "-o",
             ])
-            .arg(&file)
-            .args(["-p", &id])
-            .stderr(fs::File::create(&log).expect("a log"))
+            .arg(&self.file)
+            .args(["-p", &self.process.to_string()])
+            .stderr(fs::File::create(&self.log).expect("a log"))
             .spawn()
             .expect("strace runs");
         let attached = (0..50).any(|_| {
             sleep(Duration::from_millis(100));
-            fs::read_to_string(&log).is_ok_and(|said| said.contains("attached"))
+            fs::read_to_string(&self.log).is_ok_and(|said| said.contains("attached"))
         });
-        let said = fs::read_to_string(&log).unwrap_or_default();
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
         assert!(
             attached,
             "strace needs the right to trace (root, or kernel.yama.ptrace_scope = 0): {said}"
         );
-        Self { strace, file }
+        Trace {
+            strace,
+            file: self.file,
+        }
+    }
+}
+
+impl Trace {
+    /// A trace of a whole call.
+    pub(super) fn of(office: &Office) -> Self {
+        Tracer::of(office).attach()
     }
 
-    /// Ends the trace and reads it.
-    pub(super) fn end(mut self) -> Written {
+    /// Ends the trace of a whole call and reads it.
+    pub(super) fn end(self) -> Written {
+        let written = self.end_within();
+        assert!(
+            !written.bytes.is_empty(),
+            "a call leaves a record, so something was written"
+        );
+        written
+    }
+
+    /// Ends the trace of a part of a call and reads it.
+    pub(super) fn end_within(mut self) -> Written {
         let id = self.strace.id().to_string();
         let told = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
         assert!(told.success());
         self.strace.wait().expect("it ends");
         let trace = fs::read_to_string(&self.file).expect("a trace");
+        assert!(!trace.is_empty(), "who carries a call wakes its own threads at least");
         let bytes = read(&trace);
-        assert!(!bytes.is_empty(), "a call leaves a record, so something was written");
         Written { bytes, file: self.file }
     }
 }
