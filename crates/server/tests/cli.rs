@@ -40,3 +40,5 @@ mod running;
 mod safety;
 #[path = "cli/serving.rs"]
 mod serving;
+#[path = "cli/watch.rs"]
+mod watch;

@@ -41,6 +41,8 @@ pub struct Trunk {
     pub login: Option<Login>,
     /// What its calls are asked for.
     pub callers: Option<Login>,
+    /// Whether its media are encrypted (SRTP) and no others taken; otherwise they are where it offers that.
+    pub needs_srtp: bool,
     /// Calls at the same time.
     pub most_calls: usize,
     /// Whether it sends copies of its own calls.
@@ -261,6 +263,9 @@ impl Exchange {
             [] => None,
             offer => Some(sdp::parse(offer).map_err(|_| 488_u16)?),
         };
+        if trunk.needs_srtp && offer.as_ref().is_some_and(|offer| offer.crypto.is_none()) {
+            return Err(488);
+        }
         let flow = self.flow_for(&account, &to).await?;
         Ok(Accepted {
             trunk,

@@ -15,6 +15,7 @@ use crate::{
     g711::{Law, RATE_HZ},
     rtp::Packet,
     sdp::{Audio, Direction},
+    srtp::{Key, Secure},
     tones::Ear,
 };
 
@@ -91,6 +92,11 @@ pub struct Media {
     /// Keys in the audio that are not told yet.
     heard: Vec<char>,
     buffer: Vec<u8>,
+    /// What we encrypt with, where media are encrypted.
+    key: Key,
+    secure: Option<Secure>,
+    /// Whether media are encrypted, once that is clear.
+    is_secure: Option<bool>,
 }
 
 impl Media {
@@ -114,6 +120,9 @@ impl Media {
             ear: Ear::default(),
             heard: Vec::new(),
             buffer: Vec::new(),
+            key: Key::new()?,
+            secure: None,
+            is_secure: None,
         })
     }
 
@@ -136,8 +145,44 @@ impl Media {
         if let Some(law) = remote.laws.first() {
             self.law = *law;
         }
+        self.remote = None;
+        if let Some(crypto) = &remote.crypto {
+            match &mut self.secure {
+                Some(secure) => secure.rekey(&crypto.key),
+                none => *none = Secure::new(&self.key, &crypto.key),
+            }
+            if self.secure.is_none() {
+                // Nothing is said in the clear instead.
+                return;
+            }
+        }
+        self.is_secure = Some(remote.crypto.is_some());
         self.source = None;
         self.remote = Some(remote);
+    }
+
+    /// What we encrypt with.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Has it encrypted, or not, whatever the other side would rather have.
+    pub const fn demand(&mut self, is_secure: bool) {
+        self.is_secure = Some(is_secure);
+    }
+
+    /// Whether media are encrypted.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        matches!(self.is_secure, Some(true))
+    }
+
+    /// Whether a description says of encryption what was demanded or agreed: nobody gets it out by changing a message.
+    #[must_use]
+    pub fn agrees(&self, remote: &Audio) -> bool {
+        self.is_secure
+            .is_none_or(|is_secure| is_secure == remote.crypto.is_some())
     }
 
     /// Whether the other side holds the line.
@@ -163,8 +208,21 @@ impl Media {
                 continue;
             }
             // The borrow checker does not see that a packet that is not given on lets go of the buffer.
-            let is_good = Packet::parse(&buffer[..length]).is_ok_and(|packet| self.is_ours(packet.payload_type));
-            if is_good {
+            let sender = match Packet::parse(&buffer[..length]) {
+                Ok(packet) if self.is_ours(packet.payload_type) => packet.ssrc,
+                _ => continue,
+            };
+            let length = match &mut self.secure {
+                None => length,
+                Some(secure) => match secure.open(sender, &buffer[..length]) {
+                    Some(opened) if opened.len() <= length => {
+                        buffer[..opened.len()].copy_from_slice(&opened);
+                        opened.len()
+                    }
+                    _ => continue,
+                },
+            };
+            if Packet::parse(&buffer[..length]).is_ok() {
                 self.source = Some(from);
                 let packet = Packet::parse(&buffer[..length]).map_err(io::Error::other)?;
                 return Ok(self.sort(packet));
@@ -277,7 +335,14 @@ impl Media {
         self.buffer.clear();
         packet.write(&mut self.buffer);
         // A packet that cannot be sent is lost, as packets are.
-        let _ = self.socket.send_to(&self.buffer, destination).await;
+        match &mut self.secure {
+            None => _ = self.socket.send_to(&self.buffer, destination).await,
+            Some(secure) => {
+                if let Some(sealed) = secure.seal(&self.buffer) {
+                    let _ = self.socket.send_to(&sealed, destination).await;
+                }
+            }
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use crate::g711::Law;
+use crate::{
+    g711::Law,
+    srtp::{Crypto, Key},
+};
 
 /// The longest description that is read.
 pub const MAX_BYTES: usize = 16_384;
@@ -11,6 +14,9 @@ pub const MAX_BYTES: usize = 16_384;
 const MAX_LINES: usize = 500;
 /// The longest label of a stream (RFC 4574), in bytes.
 const MAX_LABEL_BYTES: usize = 64;
+/// RTP in the clear, and encrypted (RFC 3711, section 12).
+const PLAIN: &str = "RTP/AVP";
+const SECURE: &str = "RTP/SAVP";
 /// The usual dynamic payload type of events.
 const EVENTS: u8 = 101;
 
@@ -80,6 +86,8 @@ pub struct Audio {
     pub label: Option<String>,
     /// Which `m=` line it is, of how many.
     pub place: (usize, usize),
+    /// What its sender encrypts with, if media are encrypted.
+    pub crypto: Option<Crypto>,
 }
 
 /// Why a description cannot be taken.
@@ -91,8 +99,8 @@ pub enum SdpError {
     /// No text, or a line that is none of `x=`.
     #[error("line {0} is no line of a session description")]
     Line(usize),
-    /// Nothing that can be heard: no audio stream over RTP, or no address for it.
-    #[error("no audio stream over RTP/AVP with an address")]
+    /// Nothing that can be heard: no audio stream over RTP, or no address for it, or no key that can be used.
+    #[error("no audio stream over RTP/AVP, or RTP/SAVP with a key, with an address")]
     NoAudio,
     /// Nothing that can be understood.
     #[error("neither PCMU nor PCMA at 8000 Hz")]
@@ -107,6 +115,8 @@ struct Reading {
     direction: Option<Direction>,
     label: Option<String>,
     maps: Vec<(u8, String)>,
+    is_secure: bool,
+    crypto: Option<Crypto>,
 }
 
 /// Reads the first audio stream that can be taken.
@@ -161,6 +171,9 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Audio, SdpError>>, SdpError> {
     let read = |(n, stream): (usize, Option<Reading>)| {
         let stream = stream.filter(|stream| stream.port != 0).ok_or(SdpError::NoAudio)?;
         let address = stream.address.or(session.0).ok_or(SdpError::NoAudio)?;
+        if stream.is_secure && stream.crypto.is_none() {
+            return Err(SdpError::NoAudio);
+        }
         let laws = stream.laws();
         if laws.is_empty() {
             return Err(SdpError::NoCodec);
@@ -175,16 +188,17 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Audio, SdpError>>, SdpError> {
             direction: held.or(stream.direction).or(session.1).unwrap_or_default(),
             label: stream.label,
             place: (n, count),
+            crypto: stream.crypto,
         })
     };
     Ok(streams.into_iter().enumerate().map(read).collect())
 }
 
-/// An audio stream over RTP/AVP; others are not taken.
+/// An audio stream over RTP/AVP or RTP/SAVP; others are not taken.
 fn read_stream(value: &str) -> Option<Reading> {
     let mut words = value.split_ascii_whitespace();
     let (media, port, profile) = (words.next()?, words.next()?, words.next()?);
-    if media != "audio" || profile != "RTP/AVP" {
+    if media != "audio" || ![PLAIN, SECURE].contains(&profile) {
         return None;
     }
     Some(Reading {
@@ -194,6 +208,8 @@ fn read_stream(value: &str) -> Option<Reading> {
         direction: None,
         label: None,
         maps: Vec::new(),
+        is_secure: profile == SECURE,
+        crypto: None,
     })
 }
 
@@ -208,6 +224,11 @@ impl Reading {
     fn read_attribute(&mut self, value: &str) {
         if let Some(direction) = Direction::read(value) {
             self.direction = Some(direction);
+        } else if let Some(crypto) = value.strip_prefix("crypto:") {
+            // The first that can be used. Keys of a stream that is not encrypted are nobody's.
+            if self.is_secure && self.crypto.is_none() {
+                self.crypto = Crypto::read(crypto);
+            }
         } else if let Some(label) = value.strip_prefix("label:") {
             let is_good =
                 (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_graphic());
@@ -266,7 +287,11 @@ pub fn write_all(streams: &[Audio], address: IpAddr, session: u64, version: u64)
 fn write_stream(text: &mut String, audio: &Audio) {
     let formats = audio.laws.iter().map(|law| law.payload_type()).chain(audio.events);
     let formats: Vec<String> = formats.map(|format| format.to_string()).collect();
-    let _ = write!(text, "m=audio {} RTP/AVP {}\r\n", audio.port, formats.join(" "));
+    let profile = if audio.crypto.is_some() { SECURE } else { PLAIN };
+    let _ = write!(text, "m=audio {} {profile} {}\r\n", audio.port, formats.join(" "));
+    if let Some(crypto) = &audio.crypto {
+        let _ = write!(text, "a=crypto:{}\r\n", crypto.write());
+    }
     for law in &audio.laws {
         let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", law.payload_type(), law.encoding());
     }
@@ -282,9 +307,9 @@ fn write_stream(text: &mut String, audio: &Audio) {
     let _ = write!(text, "a=ptime:20\r\na={}\r\n", audio.direction.as_str());
 }
 
-/// What is offered where nothing was: both laws and events.
+/// What is offered where nothing was: both laws and events; encrypted if a key is given.
 #[must_use]
-pub fn offer(address: IpAddr, port: u16) -> Audio {
+pub fn offer(address: IpAddr, port: u16, key: Option<&Key>) -> Audio {
     Audio {
         address,
         port,
@@ -293,13 +318,22 @@ pub fn offer(address: IpAddr, port: u16) -> Audio {
         direction: Direction::SendRecv,
         label: None,
         place: (0, 1),
+        crypto: key.map(|key| Crypto {
+            tag: 1,
+            key: key.clone(),
+        }),
     }
 }
 
-/// The answer to an offer: its first law, its events, its place.
+/// The answer to an offer: its first law, its events, its place; encrypted with our key if it is encrypted.
 #[must_use]
-pub fn answer(offered: &Audio, address: IpAddr, port: u16) -> Audio {
+pub fn answer(offered: &Audio, address: IpAddr, port: u16, key: &Key) -> Audio {
+    let crypto = offered.crypto.as_ref().map(|crypto| Crypto {
+        tag: crypto.tag,
+        key: key.clone(),
+    });
     Audio {
+        crypto,
         address,
         port,
         laws: offered.laws.iter().take(1).copied().collect(),
@@ -319,6 +353,34 @@ mod tests {
     const OFFER: &str = "v=0\r\no=user1 53655765 2353687637 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                          m=audio 6000 RTP/AVP 0 8 96\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:96 telephone-event/8000\r\na=fmtp:96 0-16\r\n";
 
+    fn key() -> Key {
+        Key::new().expect("a key")
+    }
+
+    #[test]
+    fn a_stream_is_encrypted_where_both_say_so() {
+        let theirs = Crypto { tag: 4, key: key() };
+        let secure = OFFER.replace("RTP/AVP", "RTP/SAVP");
+        let crypto = format!(
+            "a=crypto:1 F8_128_HMAC_SHA1_80 inline:x\r\na=crypto:{}\r\n",
+            theirs.write()
+        );
+        let offered = parse(format!("{secure}{crypto}").as_bytes()).expect("an offer");
+        assert_eq!(offered.crypto, Some(theirs));
+        let ours = key();
+        let answered = answer(&offered, Ipv4Addr::LOCALHOST.into(), 9, &ours);
+        let written = write(&answered, 1, 1);
+        assert!(written.contains("m=audio 9 RTP/SAVP 0 96\r\na=crypto:4 "), "{written}");
+        let read = parse(written.as_bytes()).expect("an answer");
+        assert_eq!(read.crypto.expect("a key").key, ours);
+        // A profile without a key, and a key without the profile.
+        assert_eq!(parse(secure.as_bytes()), Err(SdpError::NoAudio));
+        let plain = parse(format!("{OFFER}{crypto}").as_bytes()).expect("an offer");
+        assert_eq!(plain.crypto, None);
+        let own = offer(Ipv4Addr::LOCALHOST.into(), 9, Some(&ours));
+        assert_eq!(parse(write(&own, 1, 1).as_bytes()), Ok(own));
+    }
+
     #[test]
     fn a_caller_and_its_answer() {
         let offered = parse(OFFER.as_bytes()).expect("an offer");
@@ -330,11 +392,11 @@ mod tests {
             (offered.laws.as_slice(), offered.events),
             ([Law::Mu, Law::A].as_slice(), Some(96))
         );
-        let ours = answer(&offered, "192.0.2.7".parse().expect("an address"), 40_000);
+        let ours = answer(&offered, "192.0.2.7".parse().expect("an address"), 40_000, &key());
         let read = parse(write(&ours, 1, 2).as_bytes()).expect("an answer");
         assert_eq!(read, ours);
         assert_eq!(ours.laws, [Law::Mu]);
-        let own = offer("2001:db8::1".parse().expect("an address"), 5_004);
+        let own = offer("2001:db8::1".parse().expect("an address"), 5_004, None);
         assert_eq!(parse(write(&own, 1, 1).as_bytes()), Ok(own));
     }
 
@@ -346,7 +408,7 @@ mod tests {
         );
         let offered = parse(text.as_bytes()).expect("an offer");
         assert_eq!((offered.place, offered.port), ((2, 3), 6_000));
-        let written = write(&answer(&offered, Ipv4Addr::LOCALHOST.into(), 9), 1, 1);
+        let written = write(&answer(&offered, Ipv4Addr::LOCALHOST.into(), 9, &key()), 1, 1);
         let streams: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
         assert_eq!(
             streams,
@@ -369,7 +431,10 @@ mod tests {
             ]
         );
         let address = "192.0.2.7".parse().expect("an address");
-        let ours: Vec<Audio> = taken.iter().map(|audio| answer(audio, address, 7_000)).collect();
+        let ours: Vec<Audio> = taken
+            .iter()
+            .map(|audio| answer(audio, address, 7_000, &key()))
+            .collect();
         let written = write_all(&ours, address, 1, 1);
         let streams: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
         assert_eq!(

@@ -20,6 +20,7 @@ use super::{
     output::{show_count, show_counted},
     parse_account,
     recordings::Recordings,
+    watch::Watch,
 };
 use crate::site::Site;
 
@@ -31,6 +32,8 @@ pub(super) enum Import {
     Messages(Records),
     /// Import recordings (WAV and MP3), matched to their calls by file name.
     Recordings(Recordings),
+    /// Take recordings of a folder as a switch puts them there, each with a note of what the caller decided.
+    Watch(Watch),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -101,6 +104,7 @@ impl Import {
             Self::Calls(records) => records.run(site, out, Class::Call).await,
             Self::Messages(records) => records.run(site, out, Class::Message).await,
             Self::Recordings(recordings) => recordings.run(site, out).await,
+            Self::Watch(watch) => watch.run(site, out).await,
         }
     }
 }

@@ -20,6 +20,7 @@ mod running;
 mod safety;
 mod tokens;
 mod users;
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 

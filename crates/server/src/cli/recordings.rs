@@ -59,12 +59,12 @@ pub(super) struct Recordings {
     by: Option<String>,
 }
 
-/// A call that a recording belongs to.
+/// What a recording belongs to: a call of the vault, or what is said of one.
 #[derive(Clone)]
-struct Match {
-    sid: Sid,
-    at: TimeUs,
-    parties: [Number; 2],
+pub(super) struct Match {
+    pub(super) sid: Option<Sid>,
+    pub(super) at: TimeUs,
+    pub(super) parties: [Number; 2],
 }
 
 impl Recordings {
@@ -90,12 +90,14 @@ impl Recordings {
             }
         }
         files.sort();
-        let calls = find_calls(&vault, &account, &files).await?;
+        let named: Vec<Named> = files.iter().filter_map(|file| Named::by(file)).collect();
+        let calls = find_calls(&vault, &account, &named.iter().collect::<Vec<_>>(), Reach::Everywhere).await?;
         let bar = out.count_bar(files.len() as u64, "importing");
         let (mut stored, mut known) = (0_u64, 0_u64);
         let (mut recordings, mut rejects) = (Vec::new(), Vec::new());
         for file in &files {
-            match import_one(&vault, &account, file, &calls, &consent).await {
+            let call = match_recording(&name_of(file)).and_then(|id| calls.get(id));
+            match import_one(&vault, &account, file, call, &consent).await {
                 Ok(Outcome::New(sid)) => {
                     stored += 1;
                     recordings.push(json!({ "file": file, "sid": sid.to_string(), "outcome": "new" }));
@@ -148,7 +150,7 @@ impl Recordings {
     }
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     New(Sid),
     Known(Sid),
     Rejected(&'static str, String),
@@ -192,27 +194,55 @@ fn hint(file: &Path, id: &str) -> Option<TimeUs> {
         .map(|seconds| TimeUs(seconds.saturating_mul(1_000_000)))
 }
 
-/// The calls that the files' names mean, by the id in the name. They are looked for around the time that the files say;
-/// a copied file's time says nothing, so what is not found there is looked for in the whole account.
-async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Result<HashMap<String, Match>, CliError> {
+/// A call as a recording names it.
+pub(super) struct Named {
+    pub(super) id: String,
+    /// About when it was.
+    pub(super) hint: Option<TimeUs>,
+}
+
+impl Named {
+    /// The call that a file's name means.
+    pub(super) fn by(file: &Path) -> Option<Self> {
+        let name = name_of(file);
+        let id = match_recording(&name)?.to_owned();
+        let hint = hint(file, &id);
+        Some(Self { id, hint })
+    }
+}
+
+/// Where calls are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Around the time that is known of them.
+    Near,
+    /// A copied file's time says nothing: what is not found near is looked for in the whole account.
+    Everywhere,
+}
+
+/// The calls that are named so.
+pub(super) async fn find_calls(
+    vault: &Vault,
+    account: &Account,
+    named: &[&Named],
+    reach: Reach,
+) -> Result<HashMap<String, Match>, CliError> {
     let mut found = HashMap::new();
     let mut wanted = HashSet::new();
     let mut hints = Vec::new();
-    for file in files {
-        let name = name_of(file);
-        let Some(id) = match_recording(&name) else { continue };
+    for Named { id, hint } in named {
         match id.parse::<Sid>() {
             Ok(sid) => match vault
                 .get_record(&account.sid, Class::Call, sid, Reader::Compliance)
                 .await
             {
-                Ok(record) => _ = found.insert(id.to_owned(), match_of(&record)),
+                Ok(record) => _ = found.insert(id.clone(), match_of(&record)),
                 Err(VaultError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             },
             Err(_) => {
-                hints.extend(hint(file, id));
-                wanted.insert(id.to_owned());
+                hints.extend(*hint);
+                wanted.insert(id.clone());
             }
         }
     }
@@ -224,7 +254,9 @@ async fn find_calls(vault: &Vault, account: &Account, files: &[PathBuf]) -> Resu
         };
         find_by_source_id(vault, account, near, &mut wanted, &mut found).await?;
     }
-    find_by_source_id(vault, account, Query::default(), &mut wanted, &mut found).await?;
+    if reach == Reach::Everywhere {
+        find_by_source_id(vault, account, Query::default(), &mut wanted, &mut found).await?;
+    }
     Ok(found)
 }
 
@@ -265,21 +297,20 @@ async fn find_by_source_id(
 
 fn match_of(record: &Record) -> Match {
     Match {
-        sid: record.sid(),
+        sid: Some(record.sid()),
         at: record.at(),
         parties: record.parties().map(Clone::clone),
     }
 }
 
-async fn import_one(
+pub(super) async fn import_one(
     vault: &Vault,
     account: &Account,
     file: &Path,
-    calls: &HashMap<String, Match>,
+    call: Option<&Match>,
     consent: &Consent,
 ) -> Result<Outcome, CliError> {
     let name = name_of(file);
-    let call = match_recording(&name).and_then(|id| calls.get(id));
     let Some(Match {
         sid: call_sid,
         at,
@@ -306,10 +337,10 @@ async fn import_one(
         policy_version: None,
         file_name: Some(name),
     };
-    let sid = recording_sid(account, Some(call_sid), at, &audio);
+    let sid = recording_sid(account, call_sid, at, &audio);
     let new = NewRecording {
         sid,
-        call_sid: Some(call_sid),
+        call_sid,
         at,
         meta,
     };

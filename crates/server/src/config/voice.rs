@@ -51,6 +51,7 @@ struct TrunkFile {
     user: Option<String>,
     password_file: Option<PathBuf>,
     most_calls: Option<usize>,
+    srtp: Option<SrtpFile>,
     siprec: Option<SiprecFile>,
     callers: Option<CallersFile>,
 }
@@ -61,6 +62,16 @@ struct TrunkFile {
 struct CallersFile {
     user: String,
     password_file: PathBuf,
+}
+
+/// Whether media are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SrtpFile {
+    /// Where the other side offers it.
+    Accepted,
+    /// Always, and no call without it.
+    Required,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -132,6 +143,7 @@ impl VoiceFile {
                 proxy: trunk.proxy,
                 login,
                 callers,
+                needs_srtp: trunk.srtp == Some(SrtpFile::Required),
                 most_calls: trunk.most_calls.unwrap_or(MOST_CALLS),
                 siprec: match trunk.siprec {
                     None => Siprec::Off,

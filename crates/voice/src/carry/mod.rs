@@ -135,7 +135,13 @@ pub(crate) async fn carry(exchange: &Exchange, accepted: Accepted, invite: &mut 
     let mut live = begun.map_err(unavailable)?;
     live.note("flow", of_flow(&accepted.flow));
     let kept = Kept::begin(live, &exchange.closing);
-    let answered = answer(&mut invite.leg, &mut media, accepted.offer.as_ref()).await;
+    let answered = answer(
+        &mut invite.leg,
+        &mut media,
+        accepted.offer.as_ref(),
+        accepted.trunk.needs_srtp,
+    )
+    .await;
     let mut carried = Carried {
         exchange,
         trunk: &accepted.trunk,
@@ -176,7 +182,7 @@ impl Carried<'_> {
     }
 
     /// Keeps that the call is answered.
-    async fn say_answered(&self) -> Result<(), Stop> {
+    async fn say_answered(&mut self) -> Result<(), Stop> {
         let mut live = self.live.lock().await;
         let answered = live.answer(self.exchange.line.vault().now()).await;
         answered.map_err(|error| {
@@ -186,7 +192,7 @@ impl Carried<'_> {
     }
 
     /// Notes why a call went no further, if it was for a reason of ours.
-    async fn note_stop(&self, stopped: Result<(), Stop>) {
+    async fn note_stop(&mut self, stopped: Result<(), Stop>) {
         if let Err(stop @ (Stop::Failed(_) | Stop::Cut)) = stopped {
             let why = stop.reason(self.exchange);
             self.live.lock().await.note("failed", json!(why));
@@ -206,20 +212,26 @@ fn of_flow(flow: &SavedFlow) -> serde_json::Value {
 }
 
 /// Answers a call and waits until the caller's side took the answer. How it ended, if it did not.
-async fn answer(leg: &mut Leg, media: &mut Media, offer: Option<&Audio>) -> Result<(), CallStatus> {
+async fn answer(leg: &mut Leg, media: &mut Media, offer: Option<&Audio>, is_secure: bool) -> Result<(), CallStatus> {
     leg.ring();
     let address = media.address().map_err(|_| CallStatus::Failed)?;
     let ours = match offer {
         Some(offer) => {
             media.connect(offer.clone());
-            sdp::answer(offer, address.ip(), address.port())
+            sdp::answer(offer, address.ip(), address.port(), media.key())
         }
-        None => sdp::offer(address.ip(), address.port()),
+        None => {
+            media.demand(is_secure);
+            sdp::offer(address.ip(), address.port(), is_secure.then(|| media.key()))
+        }
     };
     leg.accept(describe(&ours, 1)).map_err(|_| CallStatus::Canceled)?;
     taken(leg).await?;
     if offer.is_none() {
         let answer = sdp::parse(&leg.acknowledged()).map_err(|_| CallStatus::Failed)?;
+        if !media.agrees(&answer) {
+            return Err(CallStatus::Failed);
+        }
         media.connect(answer);
     }
     Ok(())
@@ -252,17 +264,20 @@ async fn renegotiate(media: &mut Media, offer: Offer) {
     }
     let address = media.address();
     match (sdp::parse(&offer.body), address) {
-        (Ok(mut audio), Ok(address)) if audio.laws.contains(&media.law()) => {
+        (Ok(mut audio), Ok(address)) if audio.laws.contains(&media.law()) && media.agrees(&audio) => {
             let law = media.law();
             audio.laws = vec![law];
             media.connect(audio.clone());
             offer
-                .answer(describe(&sdp::answer(&audio, address.ip(), address.port()), 2))
+                .answer(describe(
+                    &sdp::answer(&audio, address.ip(), address.port(), media.key()),
+                    2,
+                ))
                 .await;
         }
         // The other side wants our description: what it is already.
         (Err(_), Ok(address)) if offer.body.is_empty() => {
-            let mut ours = sdp::offer(address.ip(), address.port());
+            let mut ours = sdp::offer(address.ip(), address.port(), media.is_secure().then(|| media.key()));
             ours.laws = vec![media.law()];
             offer.answer(describe(&ours, 2)).await;
         }

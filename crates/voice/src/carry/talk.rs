@@ -54,6 +54,7 @@ impl Carried<'_> {
                 // Early media: an announcement, a tone of its own. It is passed on, and kept nowhere.
                 Some(signal) = leg.next() => if let Signal::Early(body) = signal
                     && let Ok(audio) = sdp::parse(&body)
+                    && media.agrees(&audio)
                 {
                     media.connect(audio);
                     has_early = true;
@@ -206,9 +207,10 @@ pub(super) async fn dial(
     };
     let failed = |_| Stop::Failed("media");
     let socket = exchange.ports.take().await.map_err(failed)?;
-    let media = Media::new(socket, law, proxy.ip()).map_err(failed)?;
+    let mut media = Media::new(socket, law, proxy.ip()).map_err(failed)?;
+    media.demand(trunk.needs_srtp);
     let address: SocketAddr = media.address().map_err(failed)?;
-    let mut ours = sdp::offer(address.ip(), address.port());
+    let mut ours = sdp::offer(address.ip(), address.port(), trunk.needs_srtp.then(|| media.key()));
     // The other leg's law first: what has the same one is passed through as it is.
     ours.laws.sort_by_key(|offered| *offered != law);
     let dial = Dial {
@@ -229,9 +231,13 @@ pub(super) async fn settle(
     answer: Result<Vec<u8>, End>,
 ) -> Result<(Dialing, Media), End> {
     match answer.and_then(|body| sdp::parse(&body).map_err(|_| End::Refused(488))) {
-        Ok(audio) => {
+        Ok(audio) if media.agrees(&audio) => {
             media.connect(audio);
             Ok((dialing, media))
+        }
+        Ok(_) => {
+            dialing.leg.hang_up().await;
+            Err(End::Refused(488))
         }
         Err(end) => {
             dialing.leg.hang_up().await;

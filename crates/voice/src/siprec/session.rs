@@ -98,6 +98,9 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
     let metadata = parts.metadata.ok_or(400_u16)?;
     let offered = parts.description.ok_or(488_u16)?;
     let streams = streams_of(&offered, trunk.siprec)?;
+    if trunk.needs_srtp && streams.iter().any(|audio| audio.crypto.is_none()) {
+        return Err(488);
+    }
     let vault = exchange.line.vault();
     let now = vault.now();
     let sid = Account::fresh_sid(now).map_err(unavailable)?;
@@ -124,24 +127,18 @@ pub(crate) async fn take(exchange: &Exchange, trunk: &Trunk, account: Account, i
         ..Switches::default()
     };
     let story = Consenting::new(switches, rule, policy.policy.version);
-    let law = |channel| {
+    let laws = [AGENT, CUSTOMER].map(|channel| {
         let of_channel = parties.channels.iter().position(|stream| *stream == channel);
         of_channel
             .and_then(|n| taken.get(n))
             .map_or(Law::A, |stream| stream.media.law())
-    };
+    });
     let channels = if taken.len() > 1 {
         Channels::Dual
     } else {
         Channels::Single
     };
-    let (recorder, task) = Recorder::begin(
-        Arc::clone(&kept.live),
-        story,
-        channels,
-        [law(AGENT), law(CUSTOMER)],
-        kept.lost.clone(),
-    );
+    let (recorder, task) = Recorder::begin(Arc::clone(&kept.live), story, channels, laws, kept.lost.clone());
     let mut session = Session {
         exchange,
         live: Arc::clone(&kept.live),
@@ -303,7 +300,7 @@ impl Session<'_> {
             .iter()
             .map(|stream| {
                 let port = stream.media.address().map_or(0, |address| address.port());
-                let mut ours = sdp::answer(&stream.audio, self.address, port);
+                let mut ours = sdp::answer(&stream.audio, self.address, port, stream.media.key());
                 // Who holds his stream is not asked for it.
                 if ours.direction != sdp::Direction::Inactive {
                     ours.direction = direction;
@@ -420,7 +417,8 @@ impl Session<'_> {
             let streams = sdp::read(&description).unwrap_or_default();
             let fits = |stream: &Stream| {
                 let anew = streams.get(stream.audio.place.0).and_then(|anew| anew.as_ref().ok());
-                anew.filter(|anew| anew.laws.contains(&stream.media.law())).cloned()
+                anew.filter(|anew| anew.laws.contains(&stream.media.law()) && stream.media.agrees(anew))
+                    .cloned()
             };
             let anew: Vec<Option<Audio>> = self.streams.iter().map(fits).collect();
             if anew.iter().all(Option::is_none) {

@@ -11,6 +11,7 @@ mod bad;
 mod caller;
 mod office;
 mod place;
+mod secure;
 mod siprec;
 mod site;
 mod trace;
@@ -308,7 +309,7 @@ fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 20] = [
+    let cases: [(&str, fn()); 21] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -369,6 +370,10 @@ fn real_calls() {
         (
             "what_is_no_recording_session_is_refused",
             siprec::what_is_no_recording_session_is_refused,
+        ),
+        (
+            "media_are_encrypted_on_both_legs_or_there_is_no_call",
+            secure::media_are_encrypted_on_both_legs_or_there_is_no_call,
         ),
         (
             "a_message_after_the_tone_is_kept_and_told",

@@ -44,12 +44,15 @@ pub(super) fn through_a_law(samples: &[i16]) -> Vec<i16> {
 static OPENING: Mutex<()> = Mutex::new(());
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A port that nobody else is given by chance: the system takes those of sockets that name none from 32,768 on.
-fn kept_port() -> u16 {
-    let own = u16::try_from(std::process::id() % 50).expect("small") * 50;
-    (0..2_500)
-        .map(|_| 30_200 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 2_500)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok())
+/// A port that nobody else is given by chance: the system takes those of sockets that name none from 32,768 on. The next one is free
+/// as well: a telephone speaks TLS there.
+pub(super) fn kept_port() -> u16 {
+    let own = u16::try_from(std::process::id() % 25).expect("small") * 100;
+    let is_free =
+        |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+    (0..1_250)
+        .map(|_| 30_200 + (own + 2 * NEXT.fetch_add(1, Ordering::Relaxed)) % 2_500)
+        .find(|port| is_free(*port) && is_free(*port + 1))
         .expect("a free port")
 }
 
@@ -90,6 +93,35 @@ impl Office {
         Self::begin(None, more)
     }
 
+    /// The same with an agent whose telephone is set up so.
+    pub(super) fn with_agent(more: &str, agent: &str) -> Self {
+        let port = kept_port();
+        let mut office = Self::begin(Some(port), more);
+        office.agent = Some(start_phone(&office.place, "agent", port, agent, REPLY, 500, &[]));
+        office
+    }
+
+    /// A customer's telephone: calls, says its sentence after so long, hangs up. Returns what it heard.
+    pub(super) fn phone(&self, how: &str, target: &str, after_ms: usize, stay_s: u32) -> Vec<i16> {
+        let port = kept_port();
+        let stay = stay_s.to_string();
+        let dial = format!("/dial {target}");
+        let more = ["-e", &dial, "-t", &stay];
+        let mut phone = start_phone(&self.place, "phone", port, how, SENTENCE, after_ms, &more);
+        phone.wait().expect("it ends");
+        let mut files = Vec::new();
+        collect(&self.place.path("phone"), &mut files);
+        // What it decoded, as its filter keeps it.
+        let played = files.iter().find(|file| file.to_string_lossy().ends_with("-dec.wav"));
+        let played = played.unwrap_or_else(|| {
+            let log = fs::read_to_string(self.place.path("phone/log")).unwrap_or_default();
+            panic!("nothing was heard: {files:?} {log}")
+        });
+        let played = fs::read(played).expect("what it heard");
+        let samples = played[44..].chunks_exact(2);
+        samples.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
     fn begin(proxy: Option<u16>, more: &str) -> Self {
         // One after the other: what is slow about them is not what is tested here.
         let _one = OPENING.lock();
@@ -118,7 +150,9 @@ impl Office {
         let token = place.json(&["tokens", "create", "acme"]);
         let running = place.start(&["serve"]);
         let client = Client::of(&running, 0);
-        let agent = proxy.is_none().then(|| start_agent(&place, agent_port));
+        let agent = proxy
+            .is_none()
+            .then(|| start_phone(&place, "agent", agent_port, "", REPLY, 500, &[]));
         let office = Self {
             place,
             running: Some(running),
@@ -348,17 +382,25 @@ pub(super) fn sounds(part: &[i16], whole: &[i16]) -> bool {
     })
 }
 
-/// An agent who answers at once and says his sentence.
-fn start_agent(place: &Place, port: u16) -> Child {
-    let mut samples = vec![0_i16; 4_000];
-    samples.extend(speech(REPLY));
+/// A telephone that answers at once and says its sentence after so long.
+fn start_phone(
+    place: &Place,
+    name: &str,
+    port: u16,
+    how: &str,
+    sentence: &str,
+    after_ms: usize,
+    more: &[&str],
+) -> Child {
+    let mut samples = vec![0_i16; after_ms * 8];
+    samples.extend(speech(sentence));
     samples.extend(vec![0; 160_000]);
-    place.write("agent/said.wav", wav(&samples));
-    let folder = place.path("agent");
+    place.write(&format!("{name}/said.wav"), wav(&samples));
+    let folder = place.path(name);
     place.write(
-        "agent/config",
+        &format!("{name}/config"),
         format!(
-            "module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_app account.so\n\
+            "module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule srtp.so\nmodule_app account.so\n\
              module_app menu.so\nmodule_tmp uuid.so\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\n\
              audio_player aufile,{folder}/played.wav\naudio_source aufile,{folder}/said.wav\naudio_alert aufile,/dev/null\n\
              ausrc_srate 8000\nauplay_srate 8000\nsnd_path {folder}\n",
@@ -366,13 +408,14 @@ fn start_agent(place: &Place, port: u16) -> Child {
         ),
     );
     place.write(
-        "agent/accounts",
-        format!("<sip:agent@127.0.0.1:{port}>;regint=0;answermode=auto;audio_codecs=PCMA\n"),
+        &format!("{name}/accounts"),
+        format!("<sip:{name}@127.0.0.1:{port}>;regint=0;answermode=auto;audio_codecs=PCMA{how}\n"),
     );
-    place.write("agent/contacts", "");
-    let log = fs::File::create(place.path("agent/log")).expect("a log");
+    place.write(&format!("{name}/contacts"), "");
+    let log = fs::File::create(folder.join("log")).expect("a log");
     Command::new("baresip")
         .args(["-f", &folder.display().to_string()])
+        .args(more)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
         .stderr(log)
