@@ -7,13 +7,16 @@ use axum_server::Handle;
 use tower::{Layer, util::MapRequestLayer};
 
 use callvault_app::line::Line;
-use callvault_voice::exchange::{Exchange, ExchangeConfig};
+use callvault_voice::{
+    exchange::{Exchange, ExchangeConfig},
+    sip::Tls,
+};
 
 use crate::{
     api::{self, layers::lower_path, platform::limits::Limits},
     attempts::Attempts,
     batch::Batcher,
-    config::Voice,
+    config::{Here, Region, Voice},
     courier::HttpCourier,
     destinations::Places,
     door::Door,
@@ -130,7 +133,7 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
         }
         let line = Arc::new(line.with_base_url(region.url.as_str().trim_end_matches('/').to_owned()));
         let exchange = match &here.voice {
-            Some(voice) if works => Some(open_exchange(Arc::clone(&line), voice).await?),
+            Some(voice) if works => Some(open_exchange(Arc::clone(&line), voice, region, here).await?),
             _ => None,
         };
         exchanges.extend(exchange.clone());
@@ -218,9 +221,28 @@ pub async fn open(site: &Site, works: bool) -> Result<Serving, ServeError> {
     })
 }
 
-async fn open_exchange(line: Arc<Line>, voice: &Voice) -> Result<Arc<Exchange>, ServeError> {
+async fn open_exchange(
+    line: Arc<Line>,
+    voice: &Voice,
+    region: &Region,
+    here: &Here,
+) -> Result<Arc<Exchange>, ServeError> {
+    let proxies = voice.trunks.iter().filter_map(|trunk| {
+        let name = trunk.proxy_name.clone()?;
+        Some((name, trunk.proxy?))
+    });
+    let tls = match voice.tls_listen {
+        None => None,
+        Some(listen) => Some(Tls {
+            listen,
+            pair: tls::read_pair(region, here)?,
+            authorities: voice.tls_authorities.clone(),
+            names: proxies.collect(),
+        }),
+    };
     let config = ExchangeConfig {
         listen: voice.listen,
+        tls,
         ports: voice.ports.clone(),
         trunks: voice.trunks.clone(),
         speech: voice.speech.clone(),

@@ -17,6 +17,7 @@ use rustls::{
 };
 
 use callvault_app::seal::jws::CertifiedSigner;
+use callvault_voice::sip;
 use zeroize::Zeroizing;
 
 use crate::config::{Here, Region};
@@ -109,6 +110,18 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
 pub fn open_identity(region: &Region, here: &Here) -> Result<Identity, TlsError> {
     let pair = find_pair(region, here)?;
     read_identity(pair)
+}
+
+/// The same for SIP.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn read_pair(region: &Region, here: &Here) -> Result<sip::Pair, TlsError> {
+    let pair = find_pair(region, here)?;
+    Ok(sip::Pair {
+        cert: read_file(&pair.cert_file)?.to_vec(),
+        key: read_file(&pair.key_file)?,
+    })
 }
 
 fn read_identity(pair: Pair) -> Result<Identity, TlsError> {
@@ -222,6 +235,14 @@ impl Certificate {
     #[must_use]
     pub fn life(&self) -> Life {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).life
+    }
+
+    /// What its files hold, for SIP.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn read_pair(&self) -> Result<sip::Pair, TlsError> {
+        read_pair(&self.region, &self.here)
     }
 
     /// Looks at the files and serves what they hold, if it can be served.

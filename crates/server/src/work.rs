@@ -68,7 +68,7 @@ const LOOK_PAUSE: Duration = Duration::from_secs(20);
 pub async fn watch_certificate(certificate: Arc<Certificate>, door: Arc<Door>) {
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     loop {
-        look(&certificate, &door);
+        show(&certificate, &door).await;
         let told = async {
             match &mut hangup {
                 Some(hangup) => _ = hangup.recv().await,
@@ -82,10 +82,26 @@ pub async fn watch_certificate(certificate: Arc<Certificate>, door: Arc<Door>) {
     }
 }
 
-/// Serves a certificate's files as they are now.
-pub fn look(certificate: &Certificate, door: &Door) {
+/// Serves a certificate's files as they are now, to whoever connects and whoever calls.
+async fn show(certificate: &Certificate, door: &Door) {
+    let is_other = look(certificate, door);
+    let Some(exchange) = door.exchange.as_ref().filter(|_| is_other) else {
+        return;
+    };
+    let renewed = match certificate.read_pair() {
+        Ok(pair) => exchange.renew(&pair).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = renewed {
+        tracing::error!(%error, "calls by TLS get the certificate that they got before");
+    }
+}
+
+/// Serves a certificate's files as they are now. Whether they are others than before.
+pub fn look(certificate: &Certificate, door: &Door) -> bool {
     let region = door.vault.region();
-    match certificate.look() {
+    let looked = certificate.look();
+    match &looked {
         Looked::Same | Looked::StillBroken => {}
         Looked::Renewed => tracing::info!(region, "new connections get another certificate"),
         Looked::Broken(error) => {
@@ -95,6 +111,7 @@ pub fn look(certificate: &Certificate, door: &Door) {
     }
     door.metrics
         .note_days_left(certificate.life().days_left(door.vault.now()));
+    matches!(looked, Looked::Renewed)
 }
 
 /// The longest pause between two looks at what an authority's certificate has left.
@@ -117,7 +134,7 @@ pub async fn keep_certificate(here: Here, challenges: Challenges, certificate: A
             Ok(()) => {
                 failures = 0;
                 tracing::info!(region, "the authority issued a certificate");
-                look(&certificate, &door);
+                show(&certificate, &door).await;
             }
             Err(error) => {
                 failures = failures.saturating_add(1);

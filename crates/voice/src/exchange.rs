@@ -24,7 +24,7 @@ use crate::{
     pace,
     prompts::Prompts,
     sdp,
-    sip::{Endpoint, Invite, Login, SipError},
+    sip::{Endpoint, Invite, Login, Pair, SipError, Tls},
     siprec::{self, Siprec},
 };
 
@@ -37,6 +37,10 @@ pub struct Trunk {
     pub peers: Vec<IpAddr>,
     /// Where its calls go to, if they go anywhere.
     pub proxy: Option<SocketAddr>,
+    /// What the proxy's certificate has to say; it is called by TLS then.
+    pub proxy_name: Option<String>,
+    /// Whether its calls have to come by TLS.
+    pub needs_tls: bool,
     /// User and password that the proxy asks for.
     pub login: Option<Login>,
     /// What its calls are asked for.
@@ -53,6 +57,8 @@ pub struct Trunk {
 pub struct ExchangeConfig {
     /// Where SIP is listened for, over UDP and TCP.
     pub listen: SocketAddr,
+    /// How SIP is encrypted, if it is.
+    pub tls: Option<Tls>,
     /// Ports of media, at the same address.
     pub ports: RangeInclusive<u16>,
     /// Trunks.
@@ -132,7 +138,7 @@ impl Exchange {
             let of_peer = |login: Login| trunk.peers.iter().map(move |peer| (*peer, login.clone()));
             trunk.callers.clone().into_iter().flat_map(of_peer)
         });
-        let (endpoint, mut invites) = Endpoint::open(config.listen, peers, logins.collect()).await?;
+        let (endpoint, mut invites) = Endpoint::open(config.listen, peers, logins.collect(), config.tls).await?;
         let exchange = Arc::new_cyclic(|me: &Weak<Self>| Self {
             line,
             ports: Ports::new(config.listen.ip(), config.ports),
@@ -159,6 +165,14 @@ impl Exchange {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address()
+    }
+
+    /// Shows another certificate to whoever connects by TLS from now on.
+    ///
+    /// # Errors
+    /// When it cannot be used; then the one before is still shown.
+    pub async fn renew(&self, pair: &Pair) -> Result<(), SipError> {
+        self.endpoint.renew(pair).await
     }
 
     /// Calls that go on.
@@ -245,6 +259,9 @@ impl Exchange {
     async fn whose(&self, invite: &Invite) -> Result<(Trunk, Account), u16> {
         let trunk = self.trunks.iter().find(|trunk| trunk.peers.contains(&invite.source));
         let trunk = trunk.ok_or(403_u16)?.clone();
+        if trunk.needs_tls && !invite.is_encrypted {
+            return Err(403);
+        }
         match self.line.vault().get_account(&trunk.account).await {
             Ok(account) => Ok((trunk, account)),
             Err(VaultError::NotFound { .. }) => Err(404),

@@ -23,6 +23,10 @@ const MOST_CALLS: usize = 100;
 pub struct Voice {
     /// Where SIP is listened for.
     pub listen: SocketAddr,
+    /// Where SIP over TLS is listened for, with the region's certificate.
+    pub tls_listen: Option<SocketAddr>,
+    /// Who signs the certificates of proxies, in PEM.
+    pub tls_authorities: Option<Vec<u8>>,
     /// Ports of media.
     pub ports: RangeInclusive<u16>,
     /// The program that speaks texts.
@@ -36,6 +40,8 @@ pub struct Voice {
 #[serde(deny_unknown_fields)]
 pub(super) struct VoiceFile {
     listen: SocketAddr,
+    tls_listen: Option<SocketAddr>,
+    tls_authorities: Option<PathBuf>,
     ports: Option<[u16; 2]>,
     speech: Option<PathBuf>,
     #[serde(default)]
@@ -48,6 +54,8 @@ struct TrunkFile {
     account: String,
     peers: Vec<IpAddr>,
     proxy: Option<SocketAddr>,
+    proxy_name: Option<String>,
+    tls: Option<TlsFile>,
     user: Option<String>,
     password_file: Option<PathBuf>,
     most_calls: Option<usize>,
@@ -62,6 +70,16 @@ struct TrunkFile {
 struct CallersFile {
     user: String,
     password_file: PathBuf,
+}
+
+/// Whether calls come by TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TlsFile {
+    /// As they like.
+    Accepted,
+    /// Or are refused.
+    Required,
 }
 
 /// Whether media are encrypted.
@@ -84,7 +102,11 @@ enum SiprecFile {
 impl VoiceFile {
     pub(super) fn resolve(self, region: &str, base: &Path) -> Result<Voice, ConfigError> {
         let wrong = |part: &str, reason: &str| value(format!("regions.{region}.voice.{part}"), reason);
-        if self.listen.ip().is_unspecified() {
+        let is_nowhere = |address: &SocketAddr| address.ip().is_unspecified();
+        if self.tls_listen.as_ref().is_some_and(is_nowhere) {
+            return Err(wrong("tls_listen", "name the address: calls are answered from it"));
+        }
+        if is_nowhere(&self.listen) {
             let reason = "name the address: media are offered at it, so 0.0.0.0 is none";
             return Err(wrong("listen", reason));
         }
@@ -117,6 +139,27 @@ impl VoiceFile {
                     "an address belongs to one trunk: it says whose a call is",
                 ));
             }
+            let is_name = |name: &String| {
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+                (1..=253).contains(&name.len()) && name.bytes().all(is_plain)
+            };
+            match (&trunk.proxy_name, trunk.proxy, self.tls_listen, &self.tls_authorities) {
+                (None, ..) => {}
+                (Some(name), Some(_), Some(_), Some(_)) if is_name(name) => {}
+                _ => {
+                    return Err(wrong(
+                        "trunks.proxy_name",
+                        "expected the name in the certificate of `proxy`, with `tls_listen` and `tls_authorities` of the region",
+                    ));
+                }
+            }
+            let needs_tls = trunk.tls == Some(TlsFile::Required);
+            if needs_tls && (self.tls_listen.is_none() || (trunk.proxy.is_some() && trunk.proxy_name.is_none())) {
+                return Err(wrong(
+                    "trunks.tls",
+                    "required TLS needs `tls_listen`, and a `proxy_name` where there is a `proxy`",
+                ));
+            }
             let login = match (trunk.user, trunk.password_file) {
                 (Some(user), Some(file)) => Some((user, file)),
                 (None, None) => None,
@@ -141,6 +184,8 @@ impl VoiceFile {
                 account,
                 peers: trunk.peers,
                 proxy: trunk.proxy,
+                proxy_name: trunk.proxy_name,
+                needs_tls,
                 login,
                 callers,
                 needs_srtp: trunk.srtp == Some(SrtpFile::Required),
@@ -152,8 +197,14 @@ impl VoiceFile {
                 },
             });
         }
+        let authorities = |file: PathBuf| {
+            let file = base.join(file);
+            std::fs::read(&file).map_err(|error| wrong("tls_authorities", &format!("{}: {error}", file.display())))
+        };
         Ok(Voice {
             listen: self.listen,
+            tls_listen: self.tls_listen,
+            tls_authorities: self.tls_authorities.map(authorities).transpose()?,
             ports,
             speech: self.speech.unwrap_or_else(|| "espeak-ng".into()),
             trunks,

@@ -215,6 +215,7 @@ pub(super) async fn dial(
     ours.laws.sort_by_key(|offered| *offered != law);
     let dial = Dial {
         proxy,
+        proxy_name: trunk.proxy_name.clone(),
         to: to.to_owned(),
         from: from.as_str().to_owned(),
         offer: describe(&ours, 1),

@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::IpAddr};
 
 use async_trait::async_trait;
 use rsipstack::{
-    sip::{Header, Request, SipMessage},
+    sip::{Header, Request, SipMessage, Transport},
     transaction::endpoint::{MessageInspector, TransportEventInspector},
     transport::{SipAddr, connection::TransportEvent},
 };
@@ -13,6 +13,9 @@ use super::RECORDER;
 
 /// Where the address that a message came from is noted; whatever a message itself says there is removed.
 const SOURCE: &str = "X-Callvault-Source";
+/// And over what.
+const ENCRYPTED: &str = "encrypted";
+const PLAIN: &str = "plain";
 
 /// Drops what comes from an address that is none of a trunk's, before it is looked at.
 pub(super) struct Guard(HashSet<IpAddr>);
@@ -66,17 +69,38 @@ impl MessageInspector for Stamp {
             request
                 .headers
                 .retain(|header| !matches!(header, Header::Other(name, _) if name.eq_ignore_ascii_case(SOURCE)));
-            if let Some(from) = from.and_then(address_of) {
-                request.headers.push(Header::Other(SOURCE.to_owned(), from.to_string()));
+            if let Some(from) = from
+                && let Some(peer) = address_of(from)
+            {
+                let transport = if from.r#type == Some(Transport::Tls) {
+                    ENCRYPTED
+                } else {
+                    PLAIN
+                };
+                request
+                    .headers
+                    .push(Header::Other(SOURCE.to_owned(), format!("{transport} {peer}")));
             }
         }
         message
     }
 }
 
-pub(super) fn source_of(request: &Request) -> Option<IpAddr> {
+/// Where a message came from.
+pub(super) struct Source {
+    pub(super) peer: IpAddr,
+    /// Whether by TLS.
+    pub(super) is_encrypted: bool,
+}
+
+pub(super) fn source_of(request: &Request) -> Option<Source> {
     request.headers.iter().find_map(|header| match header {
-        Header::Other(name, value) if name == SOURCE => value.parse().ok(),
+        Header::Other(name, value) if name == SOURCE => {
+            let (transport, peer) = value.split_once(' ')?;
+            let is_encrypted = transport == ENCRYPTED;
+            let peer = peer.parse().ok()?;
+            Some(Source { peer, is_encrypted })
+        }
         _ => None,
     })
 }

@@ -5,6 +5,7 @@
 
 mod door;
 mod login;
+mod transports;
 
 use std::{
     collections::HashSet,
@@ -21,20 +22,22 @@ use rsipstack::{
         invitation::InviteOption,
         invite_dialog::InviteDialog,
     },
-    sip::{Auth, Header, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri, prelude::HeadersExt as _},
+    sip::{Auth, Header, Host, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri, prelude::HeadersExt as _},
     transaction::{TransactionReceiver, transaction::Transaction},
-    transport::{TcpListenerConnection, TransportLayer, udp::UdpConnection},
+    transport::TlsListenerConnection,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    door::{Guard, Stamp, source_of},
+    door::{Guard, Source, Stamp, source_of},
     login::{Logins, Verdict},
+    transports::{Contacts, by_tls, check_pair},
 };
 use crate::siprec;
 
 pub use login::Login;
+pub use transports::{Pair, Tls};
 
 /// Who writes messages into the log, and must not.
 pub const LOG_TARGET: &str = "rsipstack";
@@ -204,6 +207,8 @@ impl Drop for Leg {
 pub struct Invite {
     /// Where it comes from.
     pub source: IpAddr,
+    /// Whether it came by TLS.
+    pub is_encrypted: bool,
     /// The caller, as the trunk says.
     pub from: String,
     /// The called number.
@@ -223,6 +228,8 @@ pub struct Invite {
 pub struct Dial {
     /// The trunk's address.
     pub proxy: SocketAddr,
+    /// What the proxy's certificate has to say; it is called by TLS then.
+    pub proxy_name: Option<String>,
     /// The called number or name.
     pub to: String,
     /// The caller, as it is shown.
@@ -255,8 +262,9 @@ pub async fn answered(answer: &mut Answer) -> Result<Vec<u8>, End> {
 /// The SIP endpoint.
 pub struct Endpoint {
     layer: Arc<DialogLayer>,
-    contact: Uri,
+    contacts: Contacts,
     address: SocketAddr,
+    tls: Option<TlsListenerConnection>,
     stop: CancellationToken,
 }
 
@@ -267,7 +275,7 @@ impl Drop for Endpoint {
 }
 
 impl Endpoint {
-    /// Opens an endpoint over UDP and TCP. Messages are taken from these peers alone, and calls of those that have a login only with
+    /// Opens an endpoint over UDP and TCP, and over TLS if it is told how. Messages are taken from these peers alone, and calls of those that have a login only with
     /// it. Calls that come in are handed over.
     ///
     /// # Errors
@@ -276,38 +284,38 @@ impl Endpoint {
         listen: SocketAddr,
         peers: HashSet<IpAddr>,
         logins: Vec<(IpAddr, Login)>,
+        tls: Option<Tls>,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Invite>), SipError> {
         let stop = CancellationToken::new();
-        let transports = TransportLayer::new(stop.clone());
-        let udp = UdpConnection::create_connection(listen, None, Some(stop.child_token())).await?;
-        let address = SocketAddr::new(
-            listen.ip(),
-            udp.get_addr().addr.port.map_or(listen.port(), |port| port.0),
-        );
-        transports.add_transport(udp.into());
-        let tcp = TcpListenerConnection::new(address, None).await?;
-        transports.add_transport(tcp.into());
+        let opened = transports::open(listen, peers.clone(), tls, &stop).await?;
         let endpoint = EndpointBuilder::new()
             .with_user_agent(USER_AGENT)
             .with_cancel_token(stop.clone())
-            .with_transport_layer(transports)
+            .with_transport_layer(opened.layer)
             .with_transport_inspector(Box::new(Guard::new(peers)))
             .with_inspector(Box::new(Stamp))
             .build();
         let incoming = endpoint.incoming_transactions()?;
         let layer = Arc::new(DialogLayer::new(endpoint.inner.clone()));
-        let contact = uri_of(USER_AGENT.to_ascii_lowercase(), address);
         let ours = Arc::new(Self {
             layer: Arc::clone(&layer),
-            contact: contact.clone(),
-            address,
+            contacts: opened.contacts.clone(),
+            address: opened.address,
+            tls: opened.tls,
             stop: stop.clone(),
         });
         tokio::spawn(async move {
             let _ = endpoint.serve().await;
         });
         let (invites, taken) = mpsc::channel(64);
-        tokio::spawn(serve(layer, incoming, contact, Logins::new(logins), invites, stop));
+        tokio::spawn(serve(
+            layer,
+            incoming,
+            opened.contacts,
+            Logins::new(logins),
+            invites,
+            stop,
+        ));
         Ok((ours, taken))
     }
 
@@ -317,23 +325,43 @@ impl Endpoint {
         self.address
     }
 
+    /// Shows another certificate to whoever connects from now on.
+    ///
+    /// # Errors
+    /// When it cannot be used; then the one before is still shown.
+    pub async fn renew(&self, pair: &Pair) -> Result<(), SipError> {
+        match &self.tls {
+            Some(tls) => {
+                check_pair(pair)?;
+                Ok(tls.reload_tls_config(pair.cert.clone(), pair.key.to_vec()).await?)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Calls somebody.
     ///
     /// # Errors
     /// When the request cannot be made.
     pub fn dial(&self, dial: Dial) -> Result<Dialing, SipError> {
+        let is_encrypted = dial.proxy_name.is_some();
         let credential = dial.login.map(|login| Credential {
             username: login.user,
             password: login.password,
             realm: None,
             auth_username: None,
         });
+        let mut callee = uri_of(dial.to, dial.proxy);
+        if let Some(name) = dial.proxy_name {
+            callee.host_with_port.host = Host::Domain(name.into());
+            callee = by_tls(callee);
+        }
         let options = InviteOption {
             caller: uri_of(dial.from, self.address),
-            callee: uri_of(dial.to, dial.proxy),
+            contact: self.contacts.of(is_encrypted),
+            callee,
             content_type: Some("application/sdp".to_owned()),
             offer: Some(dial.offer.into_bytes()),
-            contact: self.contact.clone(),
             credential,
             ..InviteOption::default()
         };
@@ -368,7 +396,7 @@ fn uri_of(user: String, address: SocketAddr) -> Uri {
 async fn serve(
     layer: Arc<DialogLayer>,
     mut incoming: TransactionReceiver,
-    contact: Uri,
+    contacts: Contacts,
     logins: Logins,
     invites: mpsc::Sender<Invite>,
     stop: CancellationToken,
@@ -389,7 +417,7 @@ async fn serve(
         }
         let has_tag = request.original.to_header().is_ok_and(|to| to.value().contains("tag="));
         match request.original.method {
-            Method::Invite if !has_tag => begin(&layer, request, &contact, &logins, &invites),
+            Method::Invite if !has_tag => begin(&layer, request, &contacts, &logins, &invites),
             // An answer to what was refused; there is nothing to answer.
             Method::Ack => {}
             Method::Options if !has_tag => reply(request, StatusCode::OK),
@@ -424,7 +452,7 @@ fn text_of<'r>(request: &'r Request, name: &str) -> Vec<&'r str> {
 fn begin(
     layer: &Arc<DialogLayer>,
     mut request: Transaction,
-    contact: &Uri,
+    contacts: &Contacts,
     logins: &Logins,
     invites: &mpsc::Sender<Invite>,
 ) {
@@ -432,7 +460,7 @@ fn begin(
         source_of(&request.original),
         request.original.from_header().ok().and_then(|from| from.uri().ok()),
     );
-    let (Some(source), Some(from)) = parts else {
+    let (Some(Source { peer, is_encrypted }), Some(from)) = parts else {
         return reply(request, StatusCode::BadRequest);
     };
     let required: Vec<String> = text_of(&request.original, "Require")
@@ -449,7 +477,7 @@ fn begin(
         let unsupported = vec![Header::Unsupported(unknown.join(", ").into())];
         return reply_with(request, StatusCode::BadExtension, unsupported);
     }
-    match logins.judge(source, &request.original) {
+    match logins.judge(peer, &request.original) {
         Verdict::Welcome => {}
         Verdict::Ask(challenges) => return reply_with(request, StatusCode::Unauthorized, challenges),
     }
@@ -458,7 +486,7 @@ fn begin(
     };
     let requires_recording = required.iter().any(|tag| tag == "siprec");
     let content_type = text_of(&request.original, "Content-Type").concat();
-    let mut contact = contact.clone();
+    let mut contact = contacts.of(is_encrypted);
     if requires_recording || siprec::is_multipart(&content_type) {
         contact.auth = Some(Auth {
             user: RECORDER.to_owned(),
@@ -471,7 +499,8 @@ fn begin(
     };
     let is_client = |contact: &&str| contact.contains("+sip.src");
     let invite = Invite {
-        source,
+        source: peer,
+        is_encrypted,
         from: user_of(&from),
         to: user_of(&request.original.uri),
         offer: request.original.body.clone(),

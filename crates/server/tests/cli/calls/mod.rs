@@ -309,7 +309,7 @@ fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 21] = [
+    let cases: [(&str, fn()); 23] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -374,6 +374,14 @@ fn real_calls() {
         (
             "media_are_encrypted_on_both_legs_or_there_is_no_call",
             secure::media_are_encrypted_on_both_legs_or_there_is_no_call,
+        ),
+        (
+            "nothing_is_said_in_the_clear_where_tls_is_required",
+            secure::nothing_is_said_in_the_clear_where_tls_is_required,
+        ),
+        (
+            "a_proxy_with_another_certificate_is_not_called",
+            secure::a_proxy_with_another_certificate_is_not_called,
         ),
         (
             "a_message_after_the_tone_is_kept_and_told",

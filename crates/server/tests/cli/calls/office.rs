@@ -64,6 +64,7 @@ pub(super) struct Office {
     token: Value,
     agent: Option<Child>,
     pub(super) sip: u16,
+    pub(super) tls: u16,
     pub(super) media: u16,
     pub(super) announcement: Vec<i16>,
     pub(super) question: Vec<i16>,
@@ -80,24 +81,37 @@ impl Drop for Office {
 
 impl Office {
     pub(super) fn open() -> Self {
-        Self::begin(None, "")
+        Self::begin(None, "", "")
     }
 
     /// The same with other telephones than the agent's.
     pub(super) fn with_proxy(port: u16) -> Self {
-        Self::begin(Some(port), "")
+        Self::begin(Some(port), "", "")
     }
 
     /// The same with more to say of the trunk.
     pub(super) fn with_trunk(more: &str) -> Self {
-        Self::begin(None, more)
+        Self::begin(None, more, "")
     }
 
     /// The same with an agent whose telephone is set up so.
     pub(super) fn with_agent(more: &str, agent: &str) -> Self {
         let port = kept_port();
-        let mut office = Self::begin(Some(port), more);
+        let mut office = Self::begin(Some(port), more, "");
         office.agent = Some(start_phone(&office.place, "agent", port, agent, REPLY, 500, &[]));
+        office
+    }
+
+    /// The same where nothing is said in the clear: the agent's telephone shows a certificate of `agent.example` at its second port,
+    /// and has to show one of this name.
+    pub(super) fn encrypted(name: &str) -> Self {
+        let (port, tls) = (kept_port(), kept_port());
+        let more = format!("proxy_name = \"{name}\"\ntls = \"required\"\nsrtp = \"required\"");
+        let voice = format!("tls_listen = \"127.0.0.1:{tls}\"\ntls_authorities = \"agent.pem\"\n");
+        let mut office = Self::begin(Some(port + 1), &more, &voice);
+        office.tls = tls;
+        let how = ";mediaenc=srtp-mand";
+        office.agent = Some(start_phone(&office.place, "agent", port, how, REPLY, 500, &[]));
         office
     }
 
@@ -122,18 +136,21 @@ impl Office {
         samples.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
     }
 
-    fn begin(proxy: Option<u16>, more: &str) -> Self {
+    fn begin(proxy: Option<u16>, more: &str, voice: &str) -> Self {
         // One after the other: what is slow about them is not what is tested here.
         let _one = OPENING.lock();
         let (sip, agent_port) = (kept_port(), proxy.unwrap_or_else(kept_port));
         let media = 10_000 + 2 * (free_port() % 10_000);
         let place = Place::new(&format!(
             "data_dir = \"vault\"\nprivate_targets = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
-             ports = [{media}, {}]\n[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
+             ports = [{media}, {}]\n{voice}[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
              proxy = \"127.0.0.1:{agent_port}\"\nsiprec = \"strict\"\n{more}\n",
             media + 100
         ));
         place.write("callers", "correct horse");
+        let made = rcgen::generate_simple_self_signed(["agent.example".to_owned()]).expect("a certificate");
+        place.write("agent.pem", made.cert.pem());
+        place.write("telephone.pem", made.cert.pem() + &made.signing_key.serialize_pem());
         let file = place.path("callers");
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
         place.json(&[
@@ -160,6 +177,7 @@ impl Office {
             token,
             agent,
             sip,
+            tls: 0,
             media,
             announcement: through_a_law(&speech(ANNOUNCEMENT)),
             question: through_a_law(&speech(QUESTION)),
@@ -403,8 +421,10 @@ fn start_phone(
             "module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule srtp.so\nmodule_app account.so\n\
              module_app menu.so\nmodule_tmp uuid.so\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\n\
              audio_player aufile,{folder}/played.wav\naudio_source aufile,{folder}/said.wav\naudio_alert aufile,/dev/null\n\
-             ausrc_srate 8000\nauplay_srate 8000\nsnd_path {folder}\n",
-            folder = folder.display()
+             sip_certificate {certificate}\nsip_cafile {authority}\nausrc_srate 8000\nauplay_srate 8000\nsnd_path {folder}\n",
+            folder = folder.display(),
+            certificate = place.path("telephone.pem").display(),
+            authority = place.path("vault/in/tls-cert.pem").display(),
         ),
     );
     place.write(
