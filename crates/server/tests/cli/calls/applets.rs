@@ -1,10 +1,12 @@
 //! Flows that ask addresses, play what was uploaded, and take messages.
 
+use std::{process::Stdio, thread::sleep, time::Duration};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    caller::Act,
+    caller::{Act, CALLER, Caller},
     office::{Office, REPLY, SENTENCE, find, loudest, sounds, speech, through_a_law, wav},
     site::Site,
     trace::Trace,
@@ -92,6 +94,43 @@ pub(super) fn a_message_after_the_tone_is_kept_and_told() {
     );
     assert!(
         told.contains("name=\"RecordingUrl\"\r\n\r\nhttps://") && told.contains(&audio),
+        "{told}"
+    );
+    office.close();
+}
+
+pub(super) fn a_message_whose_process_is_killed_is_kept_as_far_as_it_was_said_and_told() {
+    let mut office = Office::open();
+    let site = Site::open(Vec::new());
+    let prompt = "Leave a message, it is recorded.";
+    office.answer(json!({ "name": "Messages", "start": "message", "applets": {
+        "message": { "kind": "voicemail", "say": prompt, "most_s": 60, "url": site.url("/told") },
+    } }));
+    let said = through_a_law(&speech(SENTENCE));
+    let begin = lasts(&speech(prompt)) + 500 + 700;
+    let caller = Caller::start(vec![(begin, Act::Speak([said.as_slice(), &said, &said].concat()))]);
+    let mut sipp = office
+        .sipp(CALLER, "08049501234", caller.port, &["-d", "60000"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("sipp runs");
+    sleep(Duration::from_millis(begin + 11_500));
+    office.kill();
+    sipp.kill().expect("killed");
+    sipp.wait().expect("ended");
+    caller.end();
+    let call = office.interrupted();
+    assert_eq!(
+        call["extra"]["consent"]["decision"]["consent"]["decision"], "announced",
+        "{call}"
+    );
+    let sid = call["extra"]["recording"].as_str().expect("a recording");
+    let message = office.samples(sid);
+    assert!(message.len() >= 5 * 8_000, "{} samples", message.len());
+    assert!(find(&loudest(&said), &message).is_some());
+    let told = &site.wait_for("/told")[0].text;
+    assert!(
+        told.contains(call["sid"].as_str().expect("a SID")) && told.contains(sid),
         "{told}"
     );
     office.close();

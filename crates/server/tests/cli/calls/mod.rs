@@ -224,24 +224,11 @@ fn a_call_whose_process_is_killed_has_its_record_and_what_was_said_so_far() {
         .expect("sipp runs");
     // Two parts of five seconds.
     sleep(Duration::from_millis(asked + 14_000));
-    office.running.take().expect("it runs").kill();
+    office.kill();
     sipp.kill().expect("killed");
     sipp.wait().expect("ended");
     caller.end();
-    let running = office.place.start(&["serve"]);
-    office.client = Client::of(&running, 0);
-    office.running = Some(running);
-    // Within a minute somebody else ends the call.
-    let call = (0..80).find_map(|_| {
-        sleep(Duration::from_secs(1));
-        office.list("calls").pop()
-    });
-    let call = call.expect("a record");
-    assert_eq!(
-        (&call["status"], &call["extra"]["interrupted"]),
-        (&json!("failed"), &json!(true)),
-        "{call}"
-    );
+    let call = office.interrupted();
     assert_eq!(call["extra"]["consent"]["decision"]["consent"]["decision"], "accepted");
     let recordings = office.list("recordings");
     assert_eq!(recordings.len(), 1, "{call}");
@@ -309,7 +296,7 @@ fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 23] = [
+    let cases: [(&str, fn()); 25] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -382,6 +369,14 @@ fn real_calls() {
         (
             "a_proxy_with_another_certificate_is_not_called",
             secure::a_proxy_with_another_certificate_is_not_called,
+        ),
+        (
+            "an_ordered_call_whose_process_is_killed_is_kept_as_far_as_it_went",
+            place::an_ordered_call_whose_process_is_killed_is_kept_as_far_as_it_went,
+        ),
+        (
+            "a_message_whose_process_is_killed_is_kept_as_far_as_it_was_said_and_told",
+            applets::a_message_whose_process_is_killed_is_kept_as_far_as_it_was_said_and_told,
         ),
         (
             "a_message_after_the_tone_is_kept_and_told",

@@ -308,6 +308,29 @@ impl Office {
         panic!("no record of the call")
     }
 
+    /// Kills the process, and starts it again.
+    pub(super) fn kill(&mut self) {
+        self.running.take().expect("it runs").kill();
+        let running = self.place.start(&["serve"]);
+        self.client = Client::of(&running, 0);
+        self.running = Some(running);
+    }
+
+    /// The record of the only call, whose process was killed: within a minute somebody else ends it.
+    pub(super) fn interrupted(&self) -> Value {
+        let call = (0..80).find_map(|_| {
+            sleep(Duration::from_secs(1));
+            self.list("calls").pop()
+        });
+        let call = call.expect("a record");
+        assert_eq!(
+            (&call["status"], &call["extra"]["interrupted"]),
+            (&json!("failed"), &json!(true)),
+            "{call}"
+        );
+        call
+    }
+
     /// The audio of a recording: the agent's samples, the customer's.
     pub(super) fn audio(&self, sid: &str) -> [Vec<i16>; 2] {
         let samples = self.samples(sid);

@@ -212,6 +212,59 @@ fn order(office: &Office, form: &str) -> String {
     said["Call"]["Sid"].as_str().expect("a SID").to_owned()
 }
 
+pub(super) fn an_ordered_call_whose_process_is_killed_is_kept_as_far_as_it_went() {
+    let phones = Phones::start();
+    let mut office = Office::with_proxy(phones.port);
+    let told = Told::start();
+    let said = through_a_law(&speech(SENTENCE));
+    let announced = office.announcement.len() as u64 / 8;
+    let twice = [said.as_slice(), &said, &said].concat();
+    phones.put(
+        CUSTOMER,
+        Phone::Answers(Caller::start(vec![(announced + 1_000, Act::Speak(twice))])),
+    );
+    phones.put(AGENT, Phone::Answers(Caller::start(Vec::new())));
+    let sid = order(
+        &office,
+        &format!(
+            "From=%2B918022223333&To=%2B919812345678&Record=true&RecordingChannels=dual&StatusCallback=http%3A%2F%2F127.0.0.1%3A{}%2Ftold\
+             &StatusCallbackContentType=application%2Fjson&StatusCallbackEvents%5B%5D=terminal",
+            told.port
+        ),
+    );
+    sleep(Duration::from_millis(announced + 14_000));
+    office.kill();
+    let call = office.interrupted();
+    assert_eq!(call["sid"], sid.as_str(), "{call}");
+    assert_eq!(
+        call["extra"]["consent"]["decision"]["consent"]["decision"], "announced",
+        "{call}"
+    );
+    let recording = call["extra"]["recording"].as_str().expect("a recording");
+    let [_, customer] = office.audio(recording);
+    assert!(find(&loudest(&said), &customer).is_some(), "{} samples", customer.len());
+    // Nobody is called a second time, and who ordered it hears how it ended.
+    for number in [AGENT, CUSTOMER] {
+        assert_eq!(phones.seen(&format!("INVITE {number}")), 1, "{number}");
+    }
+    let terminal = told.of("terminal");
+    assert_eq!(
+        (&terminal["CallSid"], &terminal["Status"]),
+        (&json!(sid), &json!("failed")),
+        "{terminal}"
+    );
+    assert!(
+        terminal["RecordingUrl"]
+            .as_str()
+            .is_some_and(|url| url.contains(recording)),
+        "{terminal}"
+    );
+    for number in [AGENT, CUSTOMER] {
+        phones.heard(number);
+    }
+    office.close();
+}
+
 pub(super) fn two_numbers_are_connected_and_the_called_one_is_told_before_it_is_recorded() {
     let phones = Phones::start();
     let office = Office::with_proxy(phones.port);
