@@ -244,6 +244,7 @@ async fn open_exchange(
         listen: voice.listen,
         tls,
         ports: voice.ports.clone(),
+        most_late: voice.most_late,
         trunks: voice.trunks.clone(),
         speech: voice.speech.clone(),
     };

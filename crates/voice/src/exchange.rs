@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     carry::{self, Accepted},
+    load::Load,
     media::Ports,
     pace,
     prompts::Prompts,
@@ -61,6 +62,8 @@ pub struct ExchangeConfig {
     pub tls: Option<Tls>,
     /// Ports of media, at the same address.
     pub ports: RangeInclusive<u16>,
+    /// How late packets may be sent; when a tenth of them is later, calls are refused.
+    pub most_late: Duration,
     /// Trunks.
     pub trunks: Vec<Trunk>,
     /// What speaks texts.
@@ -76,6 +79,7 @@ pub struct Exchange {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) ports: Ports,
     pub(crate) prompts: Prompts,
+    load: Arc<Load>,
     trunks: Vec<Trunk>,
     controls: Controls,
     /// Calls end when this is cancelled.
@@ -96,6 +100,9 @@ impl Placer for Exchange {
         let Some(trunk) = self.trunks.iter().find(is_own) else {
             return Room::None;
         };
+        if self.load.is_behind() {
+            return Room::Full;
+        }
         match self.register(trunk, call) {
             Some((registered, controls)) => Room::Free(Box::new(Taken {
                 trunk: trunk.clone(),
@@ -144,6 +151,7 @@ impl Exchange {
             ports: Ports::new(config.listen.ip(), config.ports),
             endpoint,
             prompts: Prompts::new(config.speech),
+            load: Arc::new(Load::new(config.most_late)),
             trunks: config.trunks,
             controls: Mutex::default(),
             closing: CancellationToken::new(),
@@ -151,6 +159,8 @@ impl Exchange {
         });
         let placer: Weak<dyn Placer> = Arc::downgrade(&exchange) as Weak<dyn Placer>;
         exchange.line.connect(placer);
+        let (load, stop) = (Arc::clone(&exchange.load), exchange.closing.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(load.watch()).await });
         let taking = Arc::downgrade(&exchange);
         tokio::spawn(async move {
             while let Some(invite) = invites.recv().await {
@@ -236,7 +246,7 @@ impl Exchange {
     }
 
     async fn take(self: Arc<Self>, mut invite: Invite) {
-        if self.closing.is_cancelled() {
+        if self.closing.is_cancelled() || self.load.is_behind() {
             invite.leg.reject(503);
             return;
         }

@@ -6,6 +6,7 @@ pub mod digits;
 pub mod exchange;
 pub mod g711;
 pub mod gate;
+mod load;
 pub mod media;
 mod pace;
 pub mod prompts;

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use callvault_app::core::AccountSid;
@@ -15,6 +16,8 @@ use super::{ConfigError, read_passphrase, value};
 
 /// Ports of media if the configuration names none.
 const PORTS: RangeInclusive<u16> = 40_000..=49_998;
+/// How late packets may be sent, if the configuration says nothing, in milliseconds: what telephones make up for.
+const MOST_LATE_MS: u64 = 50;
 /// Calls of an account at the same time, if the configuration says nothing.
 const MOST_CALLS: usize = 100;
 
@@ -29,6 +32,8 @@ pub struct Voice {
     pub tls_authorities: Option<Vec<u8>>,
     /// Ports of media.
     pub ports: RangeInclusive<u16>,
+    /// How late packets may be sent; when a tenth of them is later, calls are refused.
+    pub most_late: Duration,
     /// The program that speaks texts.
     pub speech: PathBuf,
     /// Where calls come from, and go to.
@@ -43,6 +48,7 @@ pub(super) struct VoiceFile {
     tls_listen: Option<SocketAddr>,
     tls_authorities: Option<PathBuf>,
     ports: Option<[u16; 2]>,
+    most_late_ms: Option<u64>,
     speech: Option<PathBuf>,
     #[serde(default)]
     trunks: Vec<TrunkFile>,
@@ -206,6 +212,7 @@ impl VoiceFile {
             tls_listen: self.tls_listen,
             tls_authorities: self.tls_authorities.map(authorities).transpose()?,
             ports,
+            most_late: Duration::from_millis(self.most_late_ms.unwrap_or(MOST_LATE_MS)),
             speech: self.speech.unwrap_or_else(|| "espeak-ng".into()),
             trunks,
         })

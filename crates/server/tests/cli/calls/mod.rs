@@ -32,7 +32,6 @@ use self::{
     office::{Office, REPLY, SENTENCE, collect, find, loudest, sounds, speech, through_a_law},
     trace::{Trace, Tracer, Written},
 };
-use crate::serving::Client;
 
 /// Milliseconds between the connection and the caller's speech.
 const BEFORE_MS: u64 = 1_500;

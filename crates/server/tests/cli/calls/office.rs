@@ -143,7 +143,7 @@ impl Office {
         let media = 10_000 + 2 * (free_port() % 10_000);
         let place = Place::new(&format!(
             "data_dir = \"vault\"\nprivate_targets = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
-             ports = [{media}, {}]\n{voice}[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
+             ports = [{media}, {}]\nmost_late_ms = 60000\n{voice}[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
              proxy = \"127.0.0.1:{agent_port}\"\nsiprec = \"strict\"\n{more}\n",
             media + 100
         ));
