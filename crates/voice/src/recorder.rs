@@ -1,6 +1,9 @@
 //! A call's recorder: a task of its own, so that no store holds up a packet. What reaches it passes the gate.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,8 +39,10 @@ const JITTER_SAMPLES: i64 = 1_600;
 const PART_S: usize = 5;
 /// Seconds of audio that wait for a store that does not answer, at most.
 const MOST_WAITING_S: usize = 60;
-/// Packets and events on their way to the recorder.
-const QUEUE: usize = 4_096;
+/// Packets that wait to be looked at: both sides of more than half a minute. What is beyond is lost.
+const MOST_PACKETS: usize = 4_096;
+/// Events on their way to the recorder.
+const QUEUE: usize = 64;
 /// Attempts at ending a take.
 const ATTEMPTS: u32 = 5;
 
@@ -114,17 +119,39 @@ impl Take for Reel {
     }
 }
 
-/// What a recorder is told.
+/// What a recorder is told, and what was heard before.
 enum Told {
-    Packet {
-        channel: usize,
-        arrived: i64,
-        timestamp: u32,
-        ssrc: u32,
-        payload: Vec<u8>,
-    },
-    Event(TimeUs, Event, Option<oneshot::Sender<bool>>),
-    End(TimeUs, oneshot::Sender<Recorded>),
+    Event(Batch, TimeUs, Event, Option<oneshot::Sender<bool>>),
+    End(Batch, TimeUs, oneshot::Sender<Recorded>),
+}
+
+/// Packets in the order in which they came.
+#[derive(Default)]
+struct Batch {
+    packets: Vec<Waiting>,
+    payloads: Vec<u8>,
+}
+
+struct Waiting {
+    channel: usize,
+    arrived: i64,
+    timestamp: u32,
+    ssrc: u32,
+    bytes: usize,
+}
+
+/// Where packets wait. Nobody is woken for one of them: they are looked at together, once a second and before each event.
+#[derive(Default)]
+struct Inbox {
+    batch: Batch,
+    /// Events that are told and not noted yet: what waits here came after them.
+    events: usize,
+}
+
+impl Inbox {
+    fn lock(inbox: &std::sync::Mutex<Self>) -> std::sync::MutexGuard<'_, Self> {
+        inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What became of a recording.
@@ -152,6 +179,7 @@ impl Recorded {
 #[derive(Clone)]
 pub struct Recorder {
     told: mpsc::Sender<Told>,
+    inbox: Arc<std::sync::Mutex<Inbox>>,
     start: Instant,
 }
 
@@ -172,6 +200,7 @@ impl Recorder {
     ) -> (Self, JoinHandle<()>) {
         let (told, received) = mpsc::channel(QUEUE);
         let start = pace::now();
+        let inbox = Arc::<std::sync::Mutex<Inbox>>::default();
         let gate = Gate::new(Booth { live, channels }, story);
         let desk = Desk {
             gate,
@@ -180,39 +209,51 @@ impl Recorder {
             timelines: laws.map(|law| Timeline::new(law.silence())),
             passed: [Vec::new(), Vec::new()],
             start,
+            inbox: Arc::clone(&inbox),
             lost,
         };
         let task = tokio::spawn(desk.work(received));
-        (Self { told, start }, task)
+        (Self { told, inbox, start }, task)
     }
 
     /// Hands a packet in. One that finds no room is lost, as packets are; the recording has silence there.
     pub fn hear(&self, channel: usize, packet: &Packet<'_>) {
-        let _ = self.told.try_send(Told::Packet {
-            channel,
-            arrived: samples_since(self.start),
-            timestamp: packet.timestamp,
-            ssrc: packet.ssrc,
-            payload: packet.payload.to_vec(),
-        });
+        let mut inbox = Inbox::lock(&self.inbox);
+        if inbox.batch.packets.len() < MOST_PACKETS {
+            inbox.batch.payloads.extend_from_slice(packet.payload);
+            inbox.batch.packets.push(Waiting {
+                channel,
+                arrived: samples_since(self.start),
+                timestamp: packet.timestamp,
+                ssrc: packet.ssrc,
+                bytes: packet.payload.len(),
+            });
+        }
+    }
+
+    /// What was heard before an event that is told now.
+    fn before(&self) -> Batch {
+        let mut inbox = Inbox::lock(&self.inbox);
+        inbox.events += 1;
+        std::mem::take(&mut inbox.batch)
     }
 
     /// Tells of an event. Packets that were handed in before are judged by what was so before.
     pub async fn note(&self, at: TimeUs, event: Event) {
-        let _ = self.told.send(Told::Event(at, event, None)).await;
+        let _ = self.told.send(Told::Event(self.before(), at, event, None)).await;
     }
 
     /// Tells of an event, and waits for what follows from it: whether what is heard from now on is kept.
     pub async fn ask(&self, at: TimeUs, event: Event) -> bool {
         let (done, kept) = oneshot::channel();
-        let told = self.told.send(Told::Event(at, event, Some(done))).await;
+        let told = self.told.send(Told::Event(self.before(), at, event, Some(done))).await;
         told.is_ok() && kept.await.unwrap_or(false)
     }
 
     /// Ends the recording.
     pub async fn end(&self, at: TimeUs) -> Option<Recorded> {
         let (done, recorded) = oneshot::channel();
-        self.told.send(Told::End(at, done)).await.ok()?;
+        self.told.send(Told::End(self.before(), at, done)).await.ok()?;
         recorded.await.ok()
     }
 }
@@ -224,6 +265,7 @@ struct Desk {
     timelines: [Timeline; 2],
     passed: [Vec<u8>; 2],
     start: Instant,
+    inbox: Arc<std::sync::Mutex<Inbox>>,
     lost: CancellationToken,
 }
 
@@ -243,32 +285,15 @@ impl Desk {
             let next = tokio::select! {
                 biased;
                 _ = tick.tick() => {
-                    self.pass(samples_since(self.start) - JITTER_SAMPLES).await;
+                    self.look().await;
                     continue;
                 }
                 next = told.recv() => next,
             };
             match next {
-                Some(Told::Packet {
-                    channel,
-                    arrived,
-                    timestamp,
-                    ssrc,
-                    payload,
-                }) => {
-                    let packet = Packet {
-                        marker: false,
-                        payload_type: 0,
-                        sequence: 0,
-                        timestamp,
-                        ssrc,
-                        payload: &payload,
-                    };
-                    if let Some(timeline) = self.timelines.get_mut(channel) {
-                        timeline.put(arrived, &packet);
-                    }
-                }
-                Some(Told::Event(at, event, asked)) => {
+                Some(Told::Event(before, at, event, asked)) => {
+                    self.put(&before);
+                    Inbox::lock(&self.inbox).events -= 1;
                     self.pass(samples_since(self.start)).await;
                     let noted = self.gate.note(at, event).await.map(|_| ());
                     self.watch(noted);
@@ -276,13 +301,46 @@ impl Desk {
                         let _ = asked.send(self.gate.story().basis().is_some());
                     }
                 }
-                Some(Told::End(at, done)) => {
+                Some(Told::End(before, at, done)) => {
+                    self.put(&before);
                     let recorded = self.end(at).await;
                     let _ = done.send(recorded);
                     return;
                 }
                 // Whoever carried the call is gone; what is captured is ended by whoever works on the line.
                 None => return,
+            }
+        }
+    }
+
+    /// Looks at what was heard, unless it came after an event that waits: that one is noted first.
+    async fn look(&mut self) {
+        let batch = {
+            let mut inbox = Inbox::lock(&self.inbox);
+            if inbox.events > 0 {
+                return;
+            }
+            std::mem::take(&mut inbox.batch)
+        };
+        self.put(&batch);
+        self.pass(samples_since(self.start) - JITTER_SAMPLES).await;
+    }
+
+    fn put(&mut self, batch: &Batch) {
+        let mut rest = batch.payloads.as_slice();
+        for waiting in &batch.packets {
+            let (payload, others) = rest.split_at(waiting.bytes);
+            rest = others;
+            let packet = Packet {
+                marker: false,
+                payload_type: 0,
+                sequence: 0,
+                timestamp: waiting.timestamp,
+                ssrc: waiting.ssrc,
+                payload,
+            };
+            if let Some(timeline) = self.timelines.get_mut(waiting.channel) {
+                timeline.put(waiting.arrived, &packet);
             }
         }
     }
