@@ -21,7 +21,7 @@ use callvault_app::{
     seal::password::PasswordHash,
     session::Method,
 };
-use callvault_core::{AccountSid, Cause, Class, DocumentKind, HoldScope, Plan, Reader, Record};
+use callvault_core::{AccountSid, Cause, Class, DocumentKind, HoldScope, Plan, Reader, Record, record::AudioFormat};
 use callvault_testkit::{
     conformance::checks::{contents, dump, table},
     world::{PASSPHRASE, Pair, World, at, call, message, recording},
@@ -234,6 +234,37 @@ async fn rows_of(world: &World, account: &AccountSid) -> Vec<String> {
         .collect()
 }
 
+/// A policy, and a flow that plays what was uploaded.
+async fn fill_flows(world: &World, account: &AccountSid) {
+    let vault = &world.vault;
+    let account = vault.get_account(account).await.unwrap();
+    let mut policy = vault.get_consent_policy(&account).await.unwrap();
+    policy.policy.text = "We record this call.".to_owned();
+    vault.adopt_consent_policy(&account, policy).await.unwrap();
+    // A second of silence, 8,000 samples of 16 bits.
+    let mut wav = b"RIFF".to_vec();
+    wav.extend(16_036_u32.to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data");
+    wav.extend(16_000_u32.to_le_bytes());
+    wav.extend(vec![0; 16_000]);
+    let prompt = vault
+        .add_prompt(&account, "Welcome".to_owned(), AudioFormat::Wav, wav.into())
+        .await
+        .unwrap();
+    let flow = serde_json::json!({
+        "name": "Support", "start": "a", "applets": { "a": { "kind": "greeting", "say": { "audio": prompt.id } } },
+    });
+    let saved = vault
+        .save_flow(&account, None, serde_json::from_value(flow).unwrap())
+        .await;
+    assert_eq!(saved.unwrap().version, 1);
+    let kept = rows_of(world, &account.sid).await;
+    for topic in ["consent-policy", "flow", "prompt", "prompt-audio"] {
+        let name = format!("settings: [String(\"{topic}/");
+        assert!(kept.iter().any(|row| row.starts_with(&name)), "{topic}");
+    }
+}
+
 /// Contacts on a list, one of them changed since; and a number that is suppressed.
 async fn fill_book(world: &World, account: &AccountSid) {
     let vault = &world.vault;
@@ -398,6 +429,7 @@ async fn nothing_is_left() {
         }
 
         // One account is closed, the other's records lapse, one of its recordings is deleted.
+        fill_flows(&world, &closed).await;
         world.vault.close_account(&closed).await.unwrap();
         let first = recording(at(day), 6_000_000, FROM, TO).sid;
         world

@@ -153,7 +153,7 @@ impl Watch {
 impl Rounds<'_> {
     async fn look(&mut self) -> Done {
         for path in &self.watch.calls {
-            self.read_calls(path, false).await?;
+            self.take_calls(path, false).await?;
         }
         let (mut audio, mut records) = (Vec::new(), Vec::new());
         let failed = |error| CliError::file("folder", &error).of_file(&self.watch.folder);
@@ -175,7 +175,7 @@ impl Rounds<'_> {
         }
         records.sort();
         for path in &records {
-            self.read_calls(path, true).await?;
+            self.take_calls(path, true).await?;
         }
         audio.sort();
         let mut candidates = Vec::new();
@@ -186,6 +186,20 @@ impl Rounds<'_> {
             }
         }
         self.take(candidates).await
+    }
+
+    /// Imports call records. What cannot be read keeps nothing else from being taken.
+    async fn take_calls(&mut self, path: &Path, is_own: bool) -> Done {
+        match self.read_calls(path, is_own).await {
+            Err(CliError::Refused(reason)) if is_own => self.refuse(path, &Refused("bad-calls", reason)),
+            Err(error @ CliError::Refused(_)) => {
+                if self.told.insert(path.to_owned()) {
+                    self.out.note(&error.of_file(path));
+                }
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Imports what was added to a file of call records. One of the folder's own is one call's, and goes once it is read.
@@ -286,6 +300,7 @@ impl Rounds<'_> {
             .collect();
         let calls = find_calls(self.vault, self.account, &named, Reach::Near).await?;
         self.looked_at = None;
+        let mut done = Ok(());
         for candidate in candidates {
             let path = &candidate.path;
             let call = candidate.named.as_ref().and_then(|named| calls.get(&named.id));
@@ -308,12 +323,13 @@ impl Rounds<'_> {
             };
             match import_one(self.vault, self.account, path, Some(call), &candidate.consent).await {
                 Ok(Outcome::Rejected(code, reason)) => self.refuse(path, &Refused(code, reason))?,
-                Ok(Outcome::New(sid)) => self.remove(path, 0, &format!("stored, {sid}"))?,
-                Ok(Outcome::Known(sid)) => self.remove(path, 1, &format!("known, {sid}"))?,
-                Err(error) => return Err(error.of_file(path)),
+                Ok(Outcome::New(sid)) => done = done.and(self.remove(path, 0, &format!("stored, {sid}"))),
+                Ok(Outcome::Known(sid)) => done = done.and(self.remove(path, 1, &format!("known, {sid}"))),
+                // The others are taken all the same; this one is tried again.
+                Err(error) => done = done.and(Err(error.of_file(path))),
             }
         }
-        Ok(())
+        done
     }
 
     /// Removes what is the vault's by now.

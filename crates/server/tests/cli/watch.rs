@@ -68,11 +68,12 @@ fn what_comes_with_its_consent_is_taken_and_nothing_else() {
     }
     audio("without", 9);
     place.write("drop/empty.wav", "");
+    place.write("drop/bad.cdr.json", "no document");
     note("empty", json!({ "consent": "accepted", "call": calls[4] }));
     std::os::unix::fs::symlink(place.path("callvault.toml"), place.path("drop/linked.wav")).expect("a link");
     let ran = place.run(&["import", "watch", "acme", "drop", "--once"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.out.contains("3 stored, 0 known, 5 refused"), "{ran:?}");
+    assert!(ran.out.contains("3 stored, 0 known, 6 refused"), "{ran:?}");
     for gone in [calls[0].as_str(), "hook-1", "hook-2"] {
         assert!(
             !exists(&place, &format!("drop/{gone}.wav")) && !exists(&place, &format!("drop/{gone}.json")),
@@ -89,6 +90,7 @@ fn what_comes_with_its_consent_is_taken_and_nothing_else() {
         assert!(exists(&place, &format!("drop/{name}.wav")), "{name} stays");
         assert_eq!(refusal(&place, &format!("{name}.wav"))["code"], code, "{name}");
     }
+    assert_eq!(refusal(&place, "bad.cdr.json")["code"], "bad-calls");
     assert!(exists(&place, "drop/without.wav") && !exists(&place, "drop/without.wav.refused"));
     assert!(ran.err.contains("without a consent decision"), "{ran:?}");
     assert!(!ran.err.contains("9900012345"), "nobody's number: {ran:?}");

@@ -20,6 +20,9 @@ use crate::{
     prompts::Prompt,
 };
 
+/// Questions that a call's record tells of; a flow may lead in a circle.
+const MOST_ASKED: usize = 50;
+
 /// What an applet says when it takes keys, and how it waits for them.
 pub(super) struct Inquiry {
     pub(super) prompt: Prompt,
@@ -171,6 +174,9 @@ impl Carried<'_> {
     }
 
     async fn note_asked(&mut self, applet: &str, outcomes: &[String]) {
+        if self.asked.len() == MOST_ASKED {
+            return;
+        }
         self.asked.push(json!({ "applet": applet, "outcomes": outcomes }));
         self.live.lock().await.note("asked", json!(self.asked));
     }

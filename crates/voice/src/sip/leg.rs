@@ -1,0 +1,226 @@
+//! One side of a call, and what happens to it.
+
+use std::sync::Arc;
+
+use rsipstack::{
+    dialog::{
+        dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle},
+        dialog_layer::DialogLayer,
+        invite_dialog::InviteDialog,
+    },
+    sip::{Header, Method, StatusCode, StatusCodeKind},
+};
+use tokio::sync::mpsc;
+
+use super::{SipError, text_of};
+
+/// How a leg ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The caller gave up before an answer.
+    Canceled,
+    /// One of both hung up.
+    HungUp,
+    /// Nobody answered in time.
+    Timeout,
+    /// Refused with this status.
+    Refused(u16),
+}
+
+/// What happens to a leg.
+pub enum Signal {
+    /// The other side took the answer.
+    Confirmed,
+    /// The other side rings; the body is a description of early media, or empty.
+    Early(Vec<u8>),
+    /// The other side describes its media anew.
+    Offer(Offer),
+    /// It is over.
+    Ended(End),
+}
+
+/// A description of media that waits for an answer.
+pub struct Offer {
+    /// The description; empty if the other side wants one.
+    pub body: Vec<u8>,
+    /// What the body is.
+    pub content_type: String,
+    /// Whether it wants a description in answer even where it has none: a re-INVITE does, an UPDATE does not.
+    pub wants_answer: bool,
+    handle: TransactionHandle,
+}
+
+impl Offer {
+    /// Answers with a description.
+    pub async fn answer(self, description: String) {
+        let headers = vec![content_type()];
+        let body = Some(description.into_bytes());
+        let _ = self.handle.respond(StatusCode::OK, Some(headers), body).await;
+    }
+
+    /// Takes note of what came without a description.
+    pub async fn acknowledge(self) {
+        let _ = self.handle.reply(StatusCode::OK).await;
+    }
+
+    /// Refuses it: everything stays as it was.
+    pub async fn refuse(self) {
+        let _ = self.handle.reply(StatusCode::NotAcceptableHere).await;
+    }
+}
+
+fn content_type() -> Header {
+    Header::ContentType("application/sdp".into())
+}
+
+/// One side of a call.
+pub struct Leg {
+    dialog: InviteDialog,
+    layer: Arc<DialogLayer>,
+    signals: mpsc::UnboundedReceiver<Signal>,
+}
+
+impl Leg {
+    /// What happens next; nothing after the end.
+    pub async fn next(&mut self) -> Option<Signal> {
+        self.signals.recv().await
+    }
+
+    /// Rings.
+    pub fn ring(&self) {
+        let _ = self.dialog.ringing(None, None);
+    }
+
+    /// Takes the call.
+    ///
+    /// # Errors
+    /// When it is over already.
+    pub fn accept(&self, description: String) -> Result<(), SipError> {
+        let headers = vec![content_type()];
+        Ok(self.dialog.accept(Some(headers), Some(description.into_bytes()))?)
+    }
+
+    /// What the other side sent with its acknowledgement: the answer, where the offer was ours.
+    #[must_use]
+    pub fn acknowledged(&self) -> Vec<u8> {
+        self.dialog.last_remote_ack().map(|ack| ack.body).unwrap_or_default()
+    }
+
+    /// Refuses the call.
+    pub fn reject(&self, status: u16) {
+        let _ = self.dialog.reject(Some(StatusCode::from(status)), None);
+    }
+
+    /// Describes our media anew. Returns what the other side answers.
+    ///
+    /// # Errors
+    /// When it does not take it, or the call is over.
+    pub async fn describe_anew(&self, description: String) -> Result<Vec<u8>, SipError> {
+        let (headers, body) = (vec![content_type()], description.into_bytes());
+        let attempts = 3;
+        let answered = self
+            .dialog
+            .reinvite_with_glare_retry(Some(headers), Some(body), attempts);
+        match answered.await? {
+            Some(response) if response.status_code.kind() == StatusCodeKind::Successful => Ok(response.body),
+            Some(response) => Err(SipError(format!("status {}", response.status_code.code()))),
+            None => Err(SipError("it is over".to_owned())),
+        }
+    }
+
+    /// Whether the other side still knows of the call.
+    pub async fn is_known(&self) -> bool {
+        match self.dialog.options(None).await {
+            Ok(Some(response)) => !matches!(response.status_code.code(), 408 | 481),
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    /// Hangs up, or gives up.
+    pub async fn hang_up(&self) {
+        let _ = self.dialog.hangup().await;
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        let (dialog, layer) = (self.dialog.clone(), Arc::clone(&self.layer));
+        // Whoever forgets to hang up leaves nobody on the line.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if !dialog.state().is_terminated() {
+                    let _ = dialog.hangup().await;
+                }
+                layer.remove_dialog(&dialog.id());
+            });
+        }
+    }
+}
+
+pub(super) fn leg_of(dialog: InviteDialog, layer: &Arc<DialogLayer>, states: DialogStateReceiver) -> Leg {
+    let (signals, received) = mpsc::unbounded_channel();
+    tokio::spawn(translate(states, signals));
+    Leg {
+        dialog,
+        layer: Arc::clone(layer),
+        signals: received,
+    }
+}
+
+/// What the stack tells, as what matters here.
+async fn translate(mut states: DialogStateReceiver, signals: mpsc::UnboundedSender<Signal>) {
+    let mut is_confirmed = false;
+    while let Some(state) = states.recv().await {
+        let signal = match state {
+            DialogState::Early(_, response) => Signal::Early(response.body),
+            DialogState::Confirmed(..) if !is_confirmed => {
+                is_confirmed = true;
+                Signal::Confirmed
+            }
+            DialogState::Updated(_, request, handle) => Signal::Offer(Offer {
+                content_type: text_of(&request, "Content-Type").concat(),
+                wants_answer: request.method == Method::Invite,
+                body: request.body,
+                handle,
+            }),
+            DialogState::Info(_, _, handle) | DialogState::Options(_, _, handle) => {
+                let _ = handle.reply(StatusCode::OK).await;
+                continue;
+            }
+            DialogState::Refer(_, _, handle)
+            | DialogState::Message(_, _, handle)
+            | DialogState::Notify(_, _, handle)
+            | DialogState::Publish(_, _, handle) => {
+                let _ = handle.reply(StatusCode::MethodNotAllowed).await;
+                continue;
+            }
+            DialogState::Terminated(_, reason) => {
+                let _ = signals.send(Signal::Ended(end_of(reason)));
+                return;
+            }
+            DialogState::Calling(_)
+            | DialogState::Trying(_)
+            | DialogState::WaitAck(..)
+            | DialogState::Confirmed(..) => {
+                continue;
+            }
+        };
+        if signals.send(signal).is_err() {
+            return;
+        }
+    }
+}
+
+fn end_of(reason: TerminatedReason) -> End {
+    match reason {
+        TerminatedReason::UacCancel => End::Canceled,
+        TerminatedReason::UacBye | TerminatedReason::UasBye => End::HungUp,
+        TerminatedReason::Timeout => End::Timeout,
+        TerminatedReason::UacBusy | TerminatedReason::UasBusy => End::Refused(486),
+        TerminatedReason::UasDecline => End::Refused(603),
+        TerminatedReason::ProxyAuthRequired => End::Refused(407),
+        TerminatedReason::ProxyError(status)
+        | TerminatedReason::UacOther(status)
+        | TerminatedReason::UasOther(status) => End::Refused(status.code()),
+    }
+}
