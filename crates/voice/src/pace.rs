@@ -21,6 +21,11 @@ pub(crate) fn every(period: Duration, missed: MissedTickBehavior) -> Interval {
     interval
 }
 
+/// Waits until then.
+pub(crate) async fn wait_until(moment: Instant) {
+    tokio::time::sleep_until(moment.into()).await;
+}
+
 /// Waits.
 pub(crate) async fn wait(duration: Duration) {
     tokio::time::sleep(duration).await;

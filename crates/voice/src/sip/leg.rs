@@ -1,6 +1,6 @@
 //! One side of a call, and what happens to it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use rsipstack::{
     dialog::{
@@ -12,7 +12,8 @@ use rsipstack::{
 };
 use tokio::sync::mpsc;
 
-use super::{SipError, text_of};
+use super::{SipError, text_of, timer::Timer};
+use crate::pace;
 
 /// How a leg ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,20 +48,23 @@ pub struct Offer {
     pub content_type: String,
     /// Whether it wants a description in answer even where it has none: a re-INVITE does, an UPDATE does not.
     pub wants_answer: bool,
+    timer: Option<Timer>,
     handle: TransactionHandle,
 }
 
 impl Offer {
     /// Answers with a description.
     pub async fn answer(self, description: String) {
-        let headers = vec![content_type()];
+        let mut headers = vec![content_type()];
+        headers.extend(self.timer.into_iter().flat_map(Timer::headers));
         let body = Some(description.into_bytes());
         let _ = self.handle.respond(StatusCode::OK, Some(headers), body).await;
     }
 
     /// Takes note of what came without a description.
     pub async fn acknowledge(self) {
-        let _ = self.handle.reply(StatusCode::OK).await;
+        let headers = self.timer.map(|timer| timer.headers().to_vec());
+        let _ = self.handle.respond(StatusCode::OK, headers, None).await;
     }
 
     /// Refuses it: everything stays as it was.
@@ -78,12 +82,34 @@ pub struct Leg {
     dialog: InviteDialog,
     layer: Arc<DialogLayer>,
     signals: mpsc::UnboundedReceiver<Signal>,
+    timer: Option<Timer>,
+    /// When it ends, unless the other side says that it goes on.
+    due: Option<Instant>,
 }
 
 impl Leg {
     /// What happens next; nothing after the end.
     pub async fn next(&mut self) -> Option<Signal> {
-        self.signals.recv().await
+        let signal = match self.due {
+            None => self.signals.recv().await,
+            Some(due) => tokio::select! {
+                signal = self.signals.recv() => signal,
+                () = pace::wait_until(due) => {
+                    self.due = None;
+                    return Some(Signal::Ended(End::Timeout));
+                }
+            },
+        };
+        match &signal {
+            Some(Signal::Confirmed) => self.begin_anew(self.timer),
+            Some(Signal::Offer(offer)) => self.begin_anew(offer.timer),
+            _ => {}
+        }
+        signal
+    }
+
+    fn begin_anew(&mut self, timer: Option<Timer>) {
+        self.due = timer.map(|timer| pace::now() + timer.patience());
     }
 
     /// Rings.
@@ -96,7 +122,8 @@ impl Leg {
     /// # Errors
     /// When it is over already.
     pub fn accept(&self, description: String) -> Result<(), SipError> {
-        let headers = vec![content_type()];
+        let mut headers = vec![content_type()];
+        headers.extend(self.timer.into_iter().flat_map(Timer::headers));
         Ok(self.dialog.accept(Some(headers), Some(description.into_bytes()))?)
     }
 
@@ -157,13 +184,20 @@ impl Drop for Leg {
     }
 }
 
-pub(super) fn leg_of(dialog: InviteDialog, layer: &Arc<DialogLayer>, states: DialogStateReceiver) -> Leg {
+pub(super) fn leg_of(
+    dialog: InviteDialog,
+    layer: &Arc<DialogLayer>,
+    states: DialogStateReceiver,
+    timer: Option<Timer>,
+) -> Leg {
     let (signals, received) = mpsc::unbounded_channel();
     tokio::spawn(translate(states, signals));
     Leg {
         dialog,
         layer: Arc::clone(layer),
         signals: received,
+        timer,
+        due: None,
     }
 }
 
@@ -180,6 +214,8 @@ async fn translate(mut states: DialogStateReceiver, signals: mpsc::UnboundedSend
             DialogState::Updated(_, request, handle) => Signal::Offer(Offer {
                 content_type: text_of(&request, "Content-Type").concat(),
                 wants_answer: request.method == Method::Invite,
+                // One that is too short ends what there was: the call lives by its media then.
+                timer: Timer::of(&request).unwrap_or_default(),
                 body: request.body,
                 handle,
             }),

@@ -6,6 +6,7 @@
 mod door;
 mod leg;
 mod login;
+mod timer;
 mod transports;
 
 use std::{
@@ -28,6 +29,7 @@ use self::{
     door::{Guard, Source, Stamp, source_of},
     leg::leg_of,
     login::{Logins, Verdict},
+    timer::{Timer, TooShort},
     transports::{Contacts, by_tls, check_pair},
 };
 use crate::siprec;
@@ -42,7 +44,7 @@ const USER_AGENT: &str = "Callvault";
 /// Who answers recording sessions: what has this user in its `Contact` is marked as a recording server (RFC 7866, section 7.2).
 const RECORDER: &str = "recorder";
 /// Extensions that may be required of it (RFC 3261, section 8.2.2.3).
-const EXTENSIONS: [&str; 1] = ["siprec"];
+const EXTENSIONS: [&str; 2] = ["siprec", timer::TAG];
 
 /// What went wrong, without what a message said.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -221,7 +223,7 @@ impl Endpoint {
         };
         let (states, received) = self.layer.new_dialog_state_channel();
         let (dialog, done) = self.layer.do_invite_async(options, states)?;
-        let leg = leg_of(dialog, &self.layer, received);
+        let leg = leg_of(dialog, &self.layer, received, None);
         let answer = tokio::spawn(async move {
             match done.await {
                 Ok(Ok((_, Some(response)))) => match response.status_code.kind() {
@@ -331,6 +333,10 @@ fn begin(
         let unsupported = vec![Header::Unsupported(unknown.join(", ").into())];
         return reply_with(request, StatusCode::BadExtension, unsupported);
     }
+    let timer = match Timer::of(&request.original) {
+        Ok(timer) => timer,
+        Err(TooShort) => return reply_with(request, StatusCode::SessionIntervalTooSmall, vec![TooShort::header()]),
+    };
     match logins.judge(peer, &request.original) {
         Verdict::Welcome => {}
         Verdict::Ask(challenges) => return reply_with(request, StatusCode::Unauthorized, challenges),
@@ -360,7 +366,7 @@ fn begin(
         offer: request.original.body.clone(),
         content_type,
         is_recording: requires_recording && text_of(&request.original, "Contact").iter().any(is_client),
-        leg: leg_of(dialog.clone(), layer, received),
+        leg: leg_of(dialog.clone(), layer, received, timer),
     };
     let mut dialog = dialog;
     tokio::spawn(async move {

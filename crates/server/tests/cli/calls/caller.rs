@@ -86,6 +86,34 @@ pub(super) fn caller_with_login() -> String {
     )
 }
 
+/// [`CALLER`] who says after 20 s that the call goes on, and not again; the other side hangs up.
+pub(super) fn caller_with_timer(interval_s: u32) -> String {
+    let asks = format!("Supported: timer\nSession-Expires: {interval_s}\n");
+    let answered = r#"<recv response="200" rrs="true"><action>
+      <ereg regexp="90;refresher=uac" search_in="hdr" header="Session-Expires:" check_it="true" assign_to="1"/></action></recv>
+      <Reference variables="1"/>"#;
+    let (begun, ended) = CALLER.split_once("<pause/>").expect("a pause");
+    let begun = begun
+        .replacen(
+            "Max-Forwards: 70\nContent-Type",
+            &format!("Max-Forwards: 70\n{asks}Content-Type"),
+            1,
+        )
+        .replacen("<recv response=\"200\" rrs=\"true\"></recv>", answered, 1);
+    let (bye, _) = ended.split_once("]]></send>").expect("a BYE");
+    let update = bye
+        .replace("BYE sip", "UPDATE sip")
+        .replace("CSeq: 2 BYE", "CSeq: 2 UPDATE")
+        .replace("Max-Forwards: 70\n", &format!("Max-Forwards: 70\n{asks}"));
+    format!(
+        "{begun}<pause milliseconds=\"20000\"/>{update}]]></send>{}<recv request=\"BYE\" timeout=\"80000\"></recv>\
+         <send><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\nContent-Length: 0\n\n]]></send></scenario>",
+        answered
+            .replace(" rrs=\"true\"", "")
+            .replace("<Reference variables=\"1\"/>", "")
+    )
+}
+
 /// What the caller does, and when, in milliseconds after the first packet that he hears.
 pub(super) enum Act {
     Press(char),

@@ -28,7 +28,7 @@ use serde_json::json;
 
 use self::{
     bad::bad_messages_leave_nothing_behind,
-    caller::{Act, CALLER, Caller, caller_with_login},
+    caller::{Act, CALLER, Caller, caller_with_login, caller_with_timer},
     office::{Office, REPLY, SENTENCE, collect, find, loudest, sounds, speech, through_a_law},
     trace::{Trace, Tracer, Written},
 };
@@ -267,6 +267,38 @@ fn who_calls_a_trunk_with_a_login_has_to_know_it() {
     office.close();
 }
 
+fn a_call_of_which_nobody_says_that_it_goes_on_is_hung_up() {
+    let office = Office::open();
+    office.answer(json!({ "name": "Patience", "start": "wait", "applets": {
+        "wait": { "kind": "menu", "say": "Please wait.", "keys": { "1": "wait" }, "timeout_s": 60, "repeats": 5 },
+    } }));
+    let call = |interval_s: u32, more: &[&str]| {
+        let scenario = caller_with_timer(interval_s);
+        let done = office
+            .sipp(&scenario, "08049501234", 9, more)
+            .output()
+            .expect("sipp runs");
+        (
+            done.status.success(),
+            String::from_utf8_lossy(&done.stdout).into_owned(),
+        )
+    };
+    assert!(!call(60, &["-trace_err", "-error_file", "errors"]).0);
+    let errors = fs::read_to_string(office.place.path("errors")).expect("errors");
+    assert!(
+        errors.contains("SIP/2.0 422") && errors.contains("Min-SE: 90"),
+        "{errors}"
+    );
+    let (is_good, said) = call(90, &[]);
+    assert!(is_good, "{said}");
+    // Sixty seconds after it was said at twenty.
+    let record = office.record();
+    let duration_s = record["duration_s"].as_u64().expect("a duration");
+    assert!((78..90).contains(&duration_s), "{record}");
+    assert!(record["extra"].get("failed").is_none(), "{record}");
+    office.close();
+}
+
 fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
     let office = Office::open();
     office.adopt(
@@ -295,7 +327,7 @@ fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 25] = [
+    let cases: [(&str, fn()); 26] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -376,6 +408,10 @@ fn real_calls() {
         (
             "a_message_whose_process_is_killed_is_kept_as_far_as_it_was_said_and_told",
             applets::a_message_whose_process_is_killed_is_kept_as_far_as_it_was_said_and_told,
+        ),
+        (
+            "a_call_of_which_nobody_says_that_it_goes_on_is_hung_up",
+            a_call_of_which_nobody_says_that_it_goes_on_is_hung_up,
         ),
         (
             "a_message_after_the_tone_is_kept_and_told",
