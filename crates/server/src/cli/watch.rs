@@ -227,6 +227,7 @@ impl Rounds<'_> {
             rejects: with_ending(path, ".rejects.csv"),
             from_start: false,
         };
+        let rejects = import.rejects.clone();
         let done = self.vault.import_file(&self.account.sid, import, &mut |_| {}).await?;
         self.read.insert(path.to_owned(), bytes);
         if done.stored > 0 {
@@ -239,11 +240,20 @@ impl Rounds<'_> {
                 path.display()
             ))?;
         }
-        if is_own && done.rejected == 0 {
-            std::fs::remove_file(path).map_err(failed)?;
-            self.read.remove(path);
+        if !is_own {
+            return Ok(());
         }
-        Ok(())
+        self.read.remove(path);
+        match done.rejected {
+            0 => std::fs::remove_file(path).map_err(failed),
+            _ => self.refuse(
+                path,
+                &Refused(
+                    "bad-calls",
+                    format!("not all of it is stored, see {}", rejects.display()),
+                ),
+            ),
+        }
     }
 
     /// A recording with its note. Nothing while it waits for one.
@@ -268,15 +278,17 @@ impl Rounds<'_> {
         };
         let consent = decide_ingest(Some(&note.consent), note.version.clone(), note.by.clone());
         let consent = consent.map_err(|refusal| Refused(refusal.code, refusal.reason))?;
-        let given = self.read_given(&note).map_err(bad)?;
+        let at = note.at.as_deref().map(TimeUs::parse).transpose();
+        let at = at.map_err(|_| bad("`at` is no time (RFC 3339)".to_owned()))?;
+        let given = self.read_given(&note, at).map_err(bad)?;
         // What the note calls the call decides, not what the file is called.
         let mut named = Named::by(path);
         if let Some(id) = note.call {
             let hint = named.and_then(|named| named.hint).or_else(|| self.written_at(path));
             named = Some(Named { id, hint });
         }
-        if let (Some(named), Some(given)) = (&mut named, &given) {
-            named.hint = Some(given.at);
+        if let Some(named) = &mut named {
+            named.hint = at.or(named.hint);
         }
         Ok(Some(Candidate {
             path: path.to_owned(),
@@ -359,11 +371,10 @@ impl Rounds<'_> {
     }
 
     /// What a note says of the call, if it says all of it.
-    fn read_given(&self, note: &Note) -> Result<Option<Match>, String> {
-        let (Some(at), Some(from), Some(to)) = (&note.at, &note.from, &note.to) else {
+    fn read_given(&self, note: &Note, at: Option<TimeUs>) -> Result<Option<Match>, String> {
+        let (Some(at), Some(from), Some(to)) = (at, &note.from, &note.to) else {
             return Ok(None);
         };
-        let at = TimeUs::parse(at).map_err(|_| "`at` is no time (RFC 3339)".to_owned())?;
         let read = |name: &str, text: &str| {
             Number::parse(text, self.account.country).map_err(|error| format!("`{name}` is {error}"))
         };

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::running::{EMBEDDED, Place, noon};
 
+/// What FreeSWITCH calls a call.
+const UUID: &str = "c37517e6-7fe3-42f7-8560-03df6cca0306";
+
 /// What Asterisk calls a call that began a minute after noon.
 fn unique_id(n: i64) -> String {
     format!("{}.{n}", noon().plus_seconds(60 * n).0 / 1_000_000)
@@ -47,6 +50,7 @@ fn what_comes_with_its_consent_is_taken_and_nothing_else() {
     let audio = |name: &str, n: u64| place.write(&format!("drop/{name}.wav"), tones(n, 1));
     for (n, (name, said)) in [
         (calls[0].as_str(), json!({ "consent": "accepted" })),
+        (UUID, json!({ "consent": "accepted", "at": at })),
         (
             "hook-1",
             json!({ "consent": "attested", "by": "IVR of the branch", "call": calls[1] }),
@@ -69,12 +73,18 @@ fn what_comes_with_its_consent_is_taken_and_nothing_else() {
     audio("without", 9);
     place.write("drop/empty.wav", "");
     place.write("drop/bad.cdr.json", "no document");
+    let document = json!({ "core-uuid": "x", "variables": {
+        "uuid": UUID, "direction": "inbound", "start_uepoch": noon().0.to_string(), "caller_id_number": "9900011111",
+        "destination_number": "8049501234", "duration": "9",
+    } });
+    place.write(&format!("drop/{UUID}.cdr.json"), document.to_string());
     note("empty", json!({ "consent": "accepted", "call": calls[4] }));
     std::os::unix::fs::symlink(place.path("callvault.toml"), place.path("drop/linked.wav")).expect("a link");
     let ran = place.run(&["import", "watch", "acme", "drop", "--once"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.out.contains("3 stored, 0 known, 6 refused"), "{ran:?}");
-    for gone in [calls[0].as_str(), "hook-1", "hook-2"] {
+    assert!(ran.out.contains("4 stored, 0 known, 6 refused"), "{ran:?}");
+    assert!(!exists(&place, &format!("drop/{UUID}.cdr.json")));
+    for gone in [calls[0].as_str(), UUID, "hook-1", "hook-2"] {
         assert!(
             !exists(&place, &format!("drop/{gone}.wav")) && !exists(&place, &format!("drop/{gone}.json")),
             "{gone}"
