@@ -36,6 +36,12 @@ const READ_STEP_BYTES: u64 = 1024 * 1024;
 /// Audio sealed at once: what fits into a core's own cache.
 const SEAL_STEP_BYTES: usize = 256 * 1024;
 
+/// Where a recording is heard, below the region's address.
+#[must_use]
+pub fn audio_path(account: &AccountSid, recording: Sid) -> String {
+    format!("/v1/accounts/{account}/records/recordings/{recording}/audio")
+}
+
 /// What is known of a recording before its audio comes.
 #[derive(Clone)]
 pub struct NewRecording {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{CallOrder, Letter, Line, MessageOrder, Payload, PostError, StatusCallback, lane_of};
-use crate::{error::Result, vault::Account};
+use crate::{error::Result, recording::audio_path, vault::Account};
 
 /// When a delivery that failed is tried again, counted from the attempt before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,8 +194,7 @@ impl Line {
 
     /// Where a recording is heard, with the account's credentials.
     fn recording_url(&self, account: &Account, recording: Sid) -> String {
-        let (base, account) = (&self.base_url, &account.sid);
-        format!("{base}/v1/accounts/{account}/records/recordings/{recording}/audio")
+        format!("{}{}", self.base_url, audio_path(&account.sid, recording))
     }
 
     /// Tells of a message that a caller left (the platform's documentation, "Voicemail").

@@ -61,11 +61,11 @@ struct TrunkFile {
     peers: Vec<IpAddr>,
     proxy: Option<SocketAddr>,
     proxy_name: Option<String>,
-    tls: Option<TlsFile>,
+    tls: Option<Encryption>,
     user: Option<String>,
     password_file: Option<PathBuf>,
     most_calls: Option<usize>,
-    srtp: Option<SrtpFile>,
+    srtp: Option<Encryption>,
     siprec: Option<SiprecFile>,
     callers: Option<CallersFile>,
 }
@@ -78,20 +78,10 @@ struct CallersFile {
     password_file: PathBuf,
 }
 
-/// Whether calls come by TLS.
+/// Whether signalling, or media, are encrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum TlsFile {
-    /// As they like.
-    Accepted,
-    /// Or are refused.
-    Required,
-}
-
-/// Whether media are encrypted.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum SrtpFile {
+enum Encryption {
     /// Where the other side offers it.
     Accepted,
     /// Always, and no call without it.
@@ -159,7 +149,7 @@ impl VoiceFile {
                     ));
                 }
             }
-            let needs_tls = trunk.tls == Some(TlsFile::Required);
+            let needs_tls = trunk.tls == Some(Encryption::Required);
             if needs_tls && (self.tls_listen.is_none() || (trunk.proxy.is_some() && trunk.proxy_name.is_none())) {
                 return Err(wrong(
                     "trunks.tls",
@@ -194,7 +184,7 @@ impl VoiceFile {
                 needs_tls,
                 login,
                 callers,
-                needs_srtp: trunk.srtp == Some(SrtpFile::Required),
+                needs_srtp: trunk.srtp == Some(Encryption::Required),
                 most_calls: trunk.most_calls.unwrap_or(MOST_CALLS),
                 siprec: match trunk.siprec {
                     None => Siprec::Off,

@@ -11,7 +11,7 @@ use callvault_app::{
     Account,
     core::{Sid, TimeUs, request::Asked, time::SECOND_US},
     read::Cursor,
-    recording::{Link, RecordingView},
+    recording::{Link, RecordingView, audio_path},
     store::rows::RecordingQuery,
 };
 
@@ -59,8 +59,8 @@ impl<'a> AudioUrls<'a> {
 
     /// `RecordingUrl`, which wants the caller's credentials, and `PreSignedRecordingUrl`, which wants none.
     pub(super) fn members(&self, recording: Option<Sid>) -> Vec<(&'static str, Node)> {
-        let (base, sid) = (self.door.base_url(), &self.account.sid);
-        let plain = recording.map(|recording| format!("{base}/v1/accounts/{sid}/records/recordings/{recording}/audio"));
+        let base = self.door.base_url();
+        let plain = recording.map(|recording| format!("{base}{}", audio_path(&self.account.sid, recording)));
         let mut members = vec![("RecordingUrl", Node::text(plain))];
         if let Some(minutes) = self.validity_minutes {
             let signed = recording.map(|recording| {

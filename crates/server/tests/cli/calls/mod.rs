@@ -17,7 +17,6 @@ mod site;
 mod trace;
 
 use std::{
-    fs,
     process::Stdio,
     sync::mpsc::{Receiver, channel},
     thread::sleep,
@@ -239,14 +238,8 @@ fn a_call_whose_process_is_killed_has_its_record_and_what_was_said_so_far() {
 
 fn numbers_that_nobody_answers_and_strangers_are_refused() {
     let office = Office::open();
-    let status = |service: &str| {
-        let more = ["-d", "100", "-trace_err", "-error_file", "errors"];
-        let done = office.sipp(CALLER, service, 9, &more).output().expect("sipp runs");
-        assert!(!done.status.success());
-        fs::read_to_string(office.place.path("errors")).expect("errors")
-    };
-    assert!(status("08049509999").contains("SIP/2.0 404"));
-    assert!(status("not+a+number").contains("SIP/2.0 4"));
+    assert!(office.refused(CALLER, "08049509999").contains("SIP/2.0 404"));
+    assert!(office.refused(CALLER, "not+a+number").contains("SIP/2.0 4"));
     assert!(office.list("calls").is_empty(), "a call that was not let in is none");
     office.close();
 }
@@ -272,25 +265,14 @@ fn a_call_of_which_nobody_says_that_it_goes_on_is_hung_up() {
     office.answer(json!({ "name": "Patience", "start": "wait", "applets": {
         "wait": { "kind": "menu", "say": "Please wait.", "keys": { "1": "wait" }, "timeout_s": 60, "repeats": 5 },
     } }));
-    let call = |interval_s: u32, more: &[&str]| {
-        let scenario = caller_with_timer(interval_s);
-        let done = office
-            .sipp(&scenario, "08049501234", 9, more)
-            .output()
-            .expect("sipp runs");
-        (
-            done.status.success(),
-            String::from_utf8_lossy(&done.stdout).into_owned(),
-        )
-    };
-    assert!(!call(60, &["-trace_err", "-error_file", "errors"]).0);
-    let errors = fs::read_to_string(office.place.path("errors")).expect("errors");
+    let errors = office.refused(&caller_with_timer(60), "08049501234");
     assert!(
         errors.contains("SIP/2.0 422") && errors.contains("Min-SE: 90"),
         "{errors}"
     );
-    let (is_good, said) = call(90, &[]);
-    assert!(is_good, "{said}");
+    let done = office.sipp(&caller_with_timer(90), "08049501234", 9, &[]).output();
+    let done = done.expect("sipp runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     // Sixty seconds after it was said at twenty.
     let record = office.record();
     let duration_s = record["duration_s"].as_u64().expect("a duration");

@@ -254,6 +254,14 @@ impl Office {
         command
     }
 
+    /// A call that is refused; what SIPp says of it.
+    pub(super) fn refused(&self, scenario: &str, number: &str) -> String {
+        let more = ["-d", "100", "-trace_err", "-error_file", "errors"];
+        let done = self.sipp(scenario, number, 9, &more).output().expect("sipp runs");
+        assert!(!done.status.success());
+        fs::read_to_string(self.place.path("errors")).expect("errors")
+    }
+
     /// Calls, acts, hangs up after so long. Returns what the caller heard.
     pub(super) fn call(&self, acts: Vec<(u64, Act)>, stay_ms: u64) -> Vec<i16> {
         let caller = Caller::start(acts);

@@ -9,13 +9,7 @@ use super::{
 
 pub(super) fn nothing_is_said_in_the_clear_where_tls_is_required() {
     let office = Office::encrypted("agent.example");
-    let more = ["-d", "100", "-trace_err", "-error_file", "errors"];
-    let done = office
-        .sipp(CALLER, "08049501234", 9, &more)
-        .output()
-        .expect("sipp runs");
-    assert!(!done.status.success());
-    let errors = std::fs::read_to_string(office.place.path("errors")).expect("errors");
+    let errors = office.refused(CALLER, "08049501234");
     assert!(errors.contains("SIP/2.0 403"), "{errors}");
     let after_ms = office.announcement.len() / 8 + office.question.len() / 8 + 4_000;
     let target = format!("sip:08049501234@127.0.0.1:{};transport=tls", office.tls);
@@ -53,13 +47,7 @@ pub(super) fn media_are_encrypted_on_both_legs_or_there_is_no_call() {
         "agent": { "kind": "connect", "numbers": ["agent"], "record": true, "channels": "dual", "ring_s": 10 },
     } }));
     // Who offers none is refused.
-    let more = ["-d", "100", "-trace_err", "-error_file", "errors"];
-    let done = office
-        .sipp(CALLER, "08049501234", 9, &more)
-        .output()
-        .expect("sipp runs");
-    assert!(!done.status.success());
-    let errors = std::fs::read_to_string(office.place.path("errors")).expect("errors");
+    let errors = office.refused(CALLER, "08049501234");
     assert!(errors.contains("SIP/2.0 488"), "{errors}");
     let after_ms = office.announcement.len() / 8 + 3_000;
     let target = format!("sip:08049501234@127.0.0.1:{}", office.sip);
