@@ -8,7 +8,10 @@ use callvault_app::core::{
 };
 use tokio::time::{Duration, MissedTickBehavior};
 
-use super::{Carried, SILENT_S, Stop, heed, talk::Command};
+use super::{
+    Carried, SILENT_S, Stop, heed,
+    talk::{Command, sound},
+};
 use crate::{
     g711::RATE_HZ,
     media::{Heard, MAX_PACKET_BYTES},
@@ -48,7 +51,7 @@ impl Carried<'_> {
         };
         self.play(&prompt, false).await?;
         self.note(Event::Announced);
-        self.play(&tone(), false).await?;
+        self.play(&sound(TONE_HZ, RATE_HZ / 2, 8_000), false).await?;
         // What was said before the tone is not part of the message.
         self.media.forget();
         let story = self.begin_story(switches);
@@ -123,11 +126,4 @@ impl Carried<'_> {
             }
         }
     }
-}
-
-fn tone() -> Vec<i16> {
-    #[expect(clippy::cast_possible_truncation, reason = "a quarter of full scale")]
-    (0..RATE_HZ / 2)
-        .map(|n| ((f64::from(n) * TONE_HZ * std::f64::consts::TAU / f64::from(RATE_HZ)).sin() * 8_000.0) as i16)
-        .collect()
 }

@@ -17,7 +17,7 @@ use tokio::{
 use super::{Carried, MOST_S, SILENT_S, Stop, describe, heed};
 use crate::{
     exchange::{Exchange, Trunk},
-    g711::Law,
+    g711::{Law, RATE_HZ},
     media::{FRAME_MS, FRAME_SAMPLES, Heard, MAX_PACKET_BYTES, Media},
     pace,
     recorder::{AGENT, CUSTOMER, Recorder},
@@ -276,11 +276,18 @@ impl Command {
 }
 
 fn ringing_tone() -> Vec<i16> {
-    let rate = crate::g711::RATE_HZ;
-    #[expect(clippy::cast_possible_truncation, reason = "an eighth of full scale")]
-    let tone =
-        (0..rate).map(|n| ((f64::from(n) * RING_HZ * std::f64::consts::TAU / f64::from(rate)).sin() * 4_000.0) as i16);
-    tone.chain(std::iter::repeat_n(0, 3 * rate as usize)).collect()
+    let mut tone = sound(RING_HZ, RATE_HZ, 4_000);
+    tone.resize(4 * RATE_HZ as usize, 0);
+    tone
+}
+
+/// A tone of so many samples, and this loud.
+pub(super) fn sound(hz: f64, samples: u32, peak: i16) -> Vec<i16> {
+    let turn = hz * std::f64::consts::TAU / f64::from(RATE_HZ);
+    #[expect(clippy::cast_possible_truncation, reason = "no sample is above the peak")]
+    (0..samples)
+        .map(|n| ((f64::from(n) * turn).sin() * f64::from(peak)) as i16)
+        .collect()
 }
 
 #[cfg(test)]
