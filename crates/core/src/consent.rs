@@ -139,7 +139,7 @@ pub enum Event {
     Announced,
     /// The person pressed 1.
     Accepted,
-    /// The person pressed 2.
+    /// The person pressed 2, or the telephone said so for him (`a=recordpref:off`, RFC 7866).
     Declined,
     /// The person was asked and did not answer.
     Silent,
@@ -231,6 +231,12 @@ impl Consenting {
             Standing::Granted { consent } if self.is_on && !self.is_paused && !self.is_over => Some(consent),
             _ => None,
         }
+    }
+
+    /// Whether a recording that is allowed rests.
+    #[must_use]
+    pub const fn is_resting(&self) -> bool {
+        self.is_on && self.is_paused && !self.is_over && matches!(self.standing, Standing::Granted { .. })
     }
 
     /// Whether recording was switched on for the call.

@@ -14,7 +14,7 @@ use crate::{
     digits::Events,
     g711::{Law, RATE_HZ},
     rtp::Packet,
-    sdp::{Audio, Direction},
+    sdp::{self, Audio, Direction, Recording, Wish},
     srtp::{Key, Secure},
     tones::Ear,
 };
@@ -97,6 +97,12 @@ pub struct Media {
     secure: Option<Secure>,
     /// Whether media are encrypted, once that is clear.
     is_secure: Option<bool>,
+    /// How often they were described.
+    version: u64,
+    /// What the other side would have of a recording.
+    wish: Option<Wish>,
+    /// What it would have had before, and now, until somebody asks.
+    wished: Option<[Option<Wish>; 2]>,
 }
 
 impl Media {
@@ -123,6 +129,9 @@ impl Media {
             key: Key::new()?,
             secure: None,
             is_secure: None,
+            version: 0,
+            wish: None,
+            wished: None,
         })
     }
 
@@ -140,8 +149,34 @@ impl Media {
         self.law
     }
 
+    /// Our description of them. It says whether they are recorded, where the other side understands that.
+    #[must_use]
+    pub fn describe(&mut self, mut ours: Audio, recording: Option<Recording>) -> String {
+        ours.recording = recording;
+        self.version += 1;
+        sdp::write(&ours, u64::from(ours.port), self.version)
+    }
+
+    /// The description that goes with what the other side said last; nothing before it said anything.
+    #[must_use]
+    pub fn ours(&self) -> Option<Audio> {
+        let (remote, address) = (self.remote.as_ref()?, self.address().ok()?);
+        let mut ours = sdp::answer(remote, address.ip(), address.port(), &self.key);
+        ours.laws = vec![self.law];
+        Some(ours)
+    }
+
+    /// What the other side would have had of a recording before, and would have now, if that is news.
+    pub const fn wished(&mut self) -> Option<[Option<Wish>; 2]> {
+        self.wished.take()
+    }
+
     /// Takes what the other side said of its media.
     pub fn connect(&mut self, remote: Audio) {
+        if self.wish != remote.wish {
+            self.wished = Some([self.wish, remote.wish]);
+            self.wish = remote.wish;
+        }
         if let Some(law) = remote.laws.first() {
             self.law = *law;
         }

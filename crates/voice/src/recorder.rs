@@ -18,7 +18,7 @@ use callvault_app::{
 };
 use serde_json::json;
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Duration, MissedTickBehavior},
 };
@@ -30,6 +30,7 @@ use crate::{
     media::samples_since,
     pace,
     rtp::Packet,
+    sdp::Recording,
     timeline::{Counts, Timeline},
 };
 
@@ -181,6 +182,16 @@ pub struct Recorder {
     told: mpsc::Sender<Told>,
     inbox: Arc<std::sync::Mutex<Inbox>>,
     start: Instant,
+    state: watch::Receiver<Recording>,
+}
+
+/// What parties are told of a call with this story.
+const fn state_of(story: &Consenting) -> Recording {
+    match story.basis() {
+        Some(_) => Recording::On,
+        None if story.is_resting() => Recording::Paused,
+        None => Recording::Off,
+    }
 }
 
 /// The agent's channel: the left one.
@@ -201,6 +212,7 @@ impl Recorder {
         let (told, received) = mpsc::channel(QUEUE);
         let start = pace::now();
         let inbox = Arc::<std::sync::Mutex<Inbox>>::default();
+        let (tell, state) = watch::channel(state_of(&story));
         let gate = Gate::new(Booth { live, channels }, story);
         let desk = Desk {
             gate,
@@ -211,9 +223,22 @@ impl Recorder {
             start,
             inbox: Arc::clone(&inbox),
             lost,
+            state: tell,
         };
         let task = tokio::spawn(desk.work(received));
-        (Self { told, inbox, start }, task)
+        let recorder = Self {
+            told,
+            inbox,
+            start,
+            state,
+        };
+        (recorder, task)
+    }
+
+    /// Whether what is said is recorded.
+    #[must_use]
+    pub fn state(&self) -> Recording {
+        *self.state.borrow()
     }
 
     /// Hands a packet in. One that finds no room is lost, as packets are; the recording has silence there.
@@ -267,6 +292,7 @@ struct Desk {
     start: Instant,
     inbox: Arc<std::sync::Mutex<Inbox>>,
     lost: CancellationToken,
+    state: watch::Sender<Recording>,
 }
 
 /// Both at once. Silence is not quite zero in either law, and adds nothing to what the other says.
@@ -297,6 +323,7 @@ impl Desk {
                     self.pass(samples_since(self.start)).await;
                     let noted = self.gate.note(at, event).await.map(|_| ());
                     self.watch(noted);
+                    self.state.send_replace(state_of(self.gate.story()));
                     if let Some(asked) = asked {
                         let _ = asked.send(self.gate.story().basis().is_some());
                     }

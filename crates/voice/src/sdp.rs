@@ -69,6 +69,55 @@ impl Direction {
     }
 }
 
+/// Whether a stream is recorded, as whoever records it says to who understands that (`a=record`, RFC 7866, section 7.1.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Recording {
+    /// It is.
+    On,
+    /// It is not.
+    #[default]
+    Off,
+    /// Not at the moment.
+    Paused,
+}
+
+impl Recording {
+    /// Its value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// What a party would have of a recording (`a=recordpref`, RFC 7866, section 7.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To be recorded.
+    On,
+    /// Not to be.
+    Off,
+    /// Not to be at the moment.
+    Pause,
+    /// Whatever.
+    Nothing,
+}
+
+impl Wish {
+    fn read(value: &str) -> Option<Self> {
+        match value {
+            "on" => Some(Self::On),
+            "off" => Some(Self::Off),
+            "pause" => Some(Self::Pause),
+            "nopreference" => Some(Self::Nothing),
+            _ => None,
+        }
+    }
+}
+
 /// The audio stream of a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audio {
@@ -88,6 +137,10 @@ pub struct Audio {
     pub place: (usize, usize),
     /// What its sender encrypts with, if media are encrypted.
     pub crypto: Option<Crypto>,
+    /// Whether its sender records it, where the other side understands that. Written, and not read.
+    pub recording: Option<Recording>,
+    /// What its sender would have of a recording. Read, and not written.
+    pub wish: Option<Wish>,
 }
 
 /// Why a description cannot be taken.
@@ -117,6 +170,15 @@ struct Reading {
     maps: Vec<(u8, String)>,
     is_secure: bool,
     crypto: Option<Crypto>,
+    wish: Option<Wish>,
+}
+
+/// What a description says of all its streams.
+#[derive(Default)]
+struct Common {
+    address: Option<IpAddr>,
+    direction: Option<Direction>,
+    wish: Option<Wish>,
 }
 
 /// Reads the first audio stream that can be taken.
@@ -144,7 +206,7 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Audio, SdpError>>, SdpError> {
         return Err(SdpError::TooLong);
     }
     let text = std::str::from_utf8(body).map_err(|_| SdpError::Line(0))?;
-    let mut session: (Option<IpAddr>, Option<Direction>) = (None, None);
+    let mut session = Common::default();
     let mut streams: Vec<Option<Reading>> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if number == MAX_LINES {
@@ -160,9 +222,12 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Audio, SdpError>>, SdpError> {
             .ok_or(SdpError::Line(number + 1))?;
         match (kind, streams.last_mut()) {
             ("m", _) => streams.push(read_stream(value)),
-            ("c", None) => session.0 = read_address(value),
+            ("c", None) => session.address = read_address(value),
             ("c", Some(Some(stream))) => stream.address = read_address(value),
-            ("a", None) => session.1 = Direction::read(value).or(session.1),
+            ("a", None) => {
+                session.direction = Direction::read(value).or(session.direction);
+                session.wish = read_wish(value).or(session.wish);
+            }
             ("a", Some(Some(stream))) => stream.read_attribute(value),
             _ => {}
         }
@@ -170,7 +235,7 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Audio, SdpError>>, SdpError> {
     let count = streams.len();
     let read = |(n, stream): (usize, Option<Reading>)| {
         let stream = stream.filter(|stream| stream.port != 0).ok_or(SdpError::NoAudio)?;
-        let address = stream.address.or(session.0).ok_or(SdpError::NoAudio)?;
+        let address = stream.address.or(session.address).ok_or(SdpError::NoAudio)?;
         if stream.is_secure && stream.crypto.is_none() {
             return Err(SdpError::NoAudio);
         }
@@ -185,10 +250,12 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Audio, SdpError>>, SdpError> {
             port: stream.port,
             laws,
             events: stream.events(),
-            direction: held.or(stream.direction).or(session.1).unwrap_or_default(),
+            direction: held.or(stream.direction).or(session.direction).unwrap_or_default(),
             label: stream.label,
             place: (n, count),
             crypto: stream.crypto,
+            recording: None,
+            wish: stream.wish.or(session.wish),
         })
     };
     Ok(streams.into_iter().enumerate().map(read).collect())
@@ -210,7 +277,12 @@ fn read_stream(value: &str) -> Option<Reading> {
         maps: Vec::new(),
         is_secure: profile == SECURE,
         crypto: None,
+        wish: None,
     })
+}
+
+fn read_wish(attribute: &str) -> Option<Wish> {
+    attribute.strip_prefix("recordpref:").and_then(Wish::read)
 }
 
 fn read_address(value: &str) -> Option<IpAddr> {
@@ -224,6 +296,8 @@ impl Reading {
     fn read_attribute(&mut self, value: &str) {
         if let Some(direction) = Direction::read(value) {
             self.direction = Some(direction);
+        } else if let Some(wish) = read_wish(value) {
+            self.wish = Some(wish);
         } else if let Some(crypto) = value.strip_prefix("crypto:") {
             // The first that can be used. Keys of a stream that is not encrypted are nobody's.
             if self.is_secure && self.crypto.is_none() {
@@ -304,6 +378,9 @@ fn write_stream(text: &mut String, audio: &Audio) {
     if let Some(label) = &audio.label {
         let _ = write!(text, "a=label:{label}\r\n");
     }
+    if let Some(recording) = audio.recording {
+        let _ = write!(text, "a=record:{}\r\n", recording.as_str());
+    }
     let _ = write!(text, "a=ptime:20\r\na={}\r\n", audio.direction.as_str());
 }
 
@@ -322,6 +399,8 @@ pub fn offer(address: IpAddr, port: u16, key: Option<&Key>) -> Audio {
             tag: 1,
             key: key.clone(),
         }),
+        recording: None,
+        wish: None,
     }
 }
 
@@ -336,6 +415,7 @@ pub fn answer(offered: &Audio, address: IpAddr, port: u16, key: &Key) -> Audio {
         crypto,
         address,
         port,
+        wish: None,
         laws: offered.laws.iter().take(1).copied().collect(),
         direction: offered.direction.answered(),
         ..offered.clone()

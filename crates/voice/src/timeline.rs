@@ -21,7 +21,7 @@ pub struct Counts {
     pub late: u64,
     /// Packets whose place was taken already.
     pub repeated: u64,
-    /// Packets that are too long.
+    /// Packets that are too long, or of ever new senders.
     pub refused: u64,
     /// Samples of silence where none arrived.
     pub missing: u64,
@@ -78,7 +78,10 @@ impl Timeline {
             self.counts.refused += 1;
             return;
         }
-        let at = self.place(arrived, packet);
+        let Some(at) = self.place(arrived, packet) else {
+            self.counts.refused += 1;
+            return;
+        };
         let Ok(ahead) = usize::try_from(at - self.base) else {
             self.counts.late += 1;
             return;
@@ -99,7 +102,8 @@ impl Timeline {
         }
     }
 
-    fn place(&mut self, arrived: i64, packet: &Packet<'_>) -> i64 {
+    /// Where a packet belongs; nowhere, when so much waits already that it would come to lie too far ahead.
+    fn place(&mut self, arrived: i64, packet: &Packet<'_>) -> Option<i64> {
         let known = self.anchor.filter(|anchor| anchor.ssrc == packet.ssrc);
         if let Some(anchor) = known {
             // Timestamps wrap: the shorter way is meant.
@@ -112,7 +116,7 @@ impl Timeline {
                     at,
                     ..anchor
                 });
-                return at;
+                return Some(at);
             }
         }
         // Another sender, or one that counts anew: it goes on where there is nothing yet.
@@ -121,12 +125,15 @@ impl Timeline {
             None => arrived.max(self.base),
             Some(_) => arrived.max(free),
         };
+        if at - arrived > MOST_APART {
+            return None;
+        }
         self.anchor = Some(Anchor {
             ssrc: packet.ssrc,
             timestamp: packet.timestamp,
             at,
         });
-        at
+        Some(at)
     }
 
     /// Passes on everything before this sample, silence where nothing arrived. What comes for it later is late.

@@ -73,7 +73,10 @@ impl Carried<'_> {
                         let _ = self.media.heard_key();
                     }
                 }
-                signal = self.leg.next() => heed(signal, &mut self.media).await?,
+                signal = self.leg.next() => {
+                    heed(signal, self.leg, &mut self.media).await?;
+                    self.note_wish();
+                }
                 Some(event) = self.controls.recv() => self.note(event),
                 () = self.lost.cancelled() => return Err(Stop::Cut),
             }

@@ -11,6 +11,7 @@ use tokio::time::{Duration, MissedTickBehavior};
 use super::{
     Carried, SILENT_S, Stop, heed,
     talk::{Command, sound},
+    tell,
 };
 use crate::{
     g711::RATE_HZ,
@@ -98,7 +99,10 @@ impl Carried<'_> {
                     }
                 }
                 signal = self.leg.next() => {
-                    heed(signal, &mut self.media).await?;
+                    heed(signal, self.leg, &mut self.media).await?;
+                    if let Some(event) = self.wished() {
+                        recorder.note(vault.now(), event).await;
+                    }
                     continue;
                 }
                 Some(event) = self.controls.recv() => {
@@ -106,6 +110,7 @@ impl Carried<'_> {
                     continue;
                 }
                 _ = watch.tick() => {
+                    tell(self.leg, &mut self.media, recorder.state()).await;
                     silent_s = if self.media.is_held() { 0 } else { silent_s + 1 };
                     if silent_s > SILENT_S {
                         return Err(Stop::Failed("no media"));

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     exchange::{Exchange, Trunk},
     media::Media,
-    sdp::{self, Audio},
+    sdp::{self, Audio, Recording, Wish},
     sip::{End, Invite, Leg, Offer, Signal},
 };
 
@@ -183,12 +183,26 @@ impl Carried<'_> {
 
     /// Keeps that the call is answered.
     async fn say_answered(&mut self) -> Result<(), Stop> {
+        self.note_wish();
         let mut live = self.live.lock().await;
         let answered = live.answer(self.exchange.line.vault().now()).await;
         answered.map_err(|error| {
             tracing::warn!(%error, "a call's answer cannot be kept");
             Stop::Failed("store")
         })
+    }
+
+    /// What follows from what the person's telephone would have of a recording, if it says something new.
+    fn wished(&mut self) -> Option<Event> {
+        let [before, now] = self.media.wished()?;
+        event_of(before, now)
+    }
+
+    /// Notes what the person's telephone would have of a recording, if it said so.
+    fn note_wish(&mut self) {
+        if let Some(event) = self.wished() {
+            self.note(event);
+        }
     }
 
     /// Notes why a call went no further, if it was for a reason of ours.
@@ -225,7 +239,8 @@ async fn answer(leg: &mut Leg, media: &mut Media, offer: Option<&Audio>, is_secu
             sdp::offer(address.ip(), address.port(), is_secure.then(|| media.key()))
         }
     };
-    leg.accept(describe(&ours, 1)).map_err(|_| CallStatus::Canceled)?;
+    leg.accept(media.describe(ours, leg.recording()))
+        .map_err(|_| CallStatus::Canceled)?;
     taken(leg).await?;
     if offer.is_none() {
         let answer = sdp::parse(&leg.acknowledged()).map_err(|_| CallStatus::Failed)?;
@@ -252,45 +267,64 @@ pub(crate) async fn taken(leg: &mut Leg) -> Result<(), CallStatus> {
     taken.await.unwrap_or(Err(CallStatus::Failed))
 }
 
-fn describe(audio: &Audio, version: u64) -> String {
-    sdp::write(audio, u64::from(audio.port), version)
-}
-
 /// Takes what a leg says anew of its media: hold, another address. Another law is refused.
-async fn renegotiate(media: &mut Media, offer: Offer) {
+async fn renegotiate(media: &mut Media, offer: Offer, recording: Option<Recording>) {
     if offer.body.is_empty() && !offer.wants_answer {
         offer.acknowledge().await;
         return;
     }
-    let address = media.address();
-    match (sdp::parse(&offer.body), address) {
-        (Ok(mut audio), Ok(address)) if audio.laws.contains(&media.law()) && media.agrees(&audio) => {
-            let law = media.law();
-            audio.laws = vec![law];
-            media.connect(audio.clone());
-            offer
-                .answer(describe(
-                    &sdp::answer(&audio, address.ip(), address.port(), media.key()),
-                    2,
-                ))
-                .await;
-        }
+    let ours = match sdp::parse(&offer.body) {
+        Ok(audio) => reconnect(media, audio).then(|| media.ours()).flatten(),
         // The other side wants our description: what it is already.
-        (Err(_), Ok(address)) if offer.body.is_empty() => {
+        Err(_) if offer.body.is_empty() => media.address().ok().map(|address| {
             let mut ours = sdp::offer(address.ip(), address.port(), media.is_secure().then(|| media.key()));
             ours.laws = vec![media.law()];
-            offer.answer(describe(&ours, 2)).await;
-        }
-        _ => offer.refuse().await,
+            ours
+        }),
+        Err(_) => None,
+    };
+    match ours {
+        Some(ours) => offer.answer(media.describe(ours, recording)).await,
+        None => offer.refuse().await,
+    }
+}
+
+/// Takes a new description of a leg's media, if they go on as they are: with the same law, and encrypted as before.
+fn reconnect(media: &mut Media, mut audio: Audio) -> bool {
+    let fits = audio.laws.contains(&media.law()) && media.agrees(&audio);
+    if fits {
+        audio.laws = vec![media.law()];
+        media.connect(audio);
+    }
+    fits
+}
+
+/// Tells a leg whether it is recorded, if it understands that and does not know (RFC 7866, section 6.1.2). Looked at once a second.
+async fn tell(leg: &mut Leg, media: &mut Media, recording: Recording) {
+    let describe = || media.ours().map(|ours| media.describe(ours, Some(recording)));
+    let answer = leg.tell(recording, describe).await;
+    if let Some(Ok(audio)) = answer.map(|body| sdp::parse(&body)) {
+        reconnect(media, audio);
+    }
+}
+
+/// What follows when a person's telephone would have something else of a recording than before. That it may be recorded is no consent: a
+/// person has to say that.
+const fn event_of(before: Option<Wish>, now: Option<Wish>) -> Option<Event> {
+    match (before, now) {
+        (_, Some(Wish::Off)) => Some(Event::Declined),
+        (_, Some(Wish::Pause)) => Some(Event::Paused),
+        (Some(Wish::Pause), _) => Some(Event::Resumed),
+        _ => None,
     }
 }
 
 /// Heeds what a leg's signalling says.
-async fn heed(signal: Option<Signal>, media: &mut Media) -> Result<(), Stop> {
+async fn heed(signal: Option<Signal>, leg: &Leg, media: &mut Media) -> Result<(), Stop> {
     match signal {
         Some(Signal::Ended(_)) | None => Err(Stop::Gone),
         Some(Signal::Offer(offer)) => {
-            renegotiate(media, offer).await;
+            renegotiate(media, offer, leg.recording()).await;
             Ok(())
         }
         Some(Signal::Confirmed | Signal::Early(_)) => Ok(()),

@@ -14,7 +14,7 @@ use tokio::{
     time::{Duration, MissedTickBehavior},
 };
 
-use super::{Carried, MOST_S, SILENT_S, Stop, describe, heed};
+use super::{Carried, MOST_S, SILENT_S, Stop, heed, tell};
 use crate::{
     exchange::{Exchange, Trunk},
     g711::{Law, RATE_HZ},
@@ -68,7 +68,10 @@ impl Carried<'_> {
                     heard.map_err(|_| Stop::Failed("media"))?;
                     let _ = self.media.heard_key();
                 }
-                signal = self.leg.next() => heed(signal, &mut self.media).await?,
+                signal = self.leg.next() => {
+                    heed(signal, self.leg, &mut self.media).await?;
+                    self.note_wish();
+                }
                 Some(event) = self.controls.recv() => self.note(event),
                 () = self.lost.cancelled() => return Err(Stop::Cut),
             }
@@ -161,11 +164,14 @@ impl Carried<'_> {
                     }
                 }
                 signal = self.leg.next() => {
-                    heed(signal, &mut self.media).await?;
+                    heed(signal, self.leg, &mut self.media).await?;
+                    if let Some(event) = self.wished() {
+                        recorder.note(vault.now(), event).await;
+                    }
                     continue;
                 }
                 signal = leg.next() => {
-                    match heed(signal, other).await {
+                    match heed(signal, leg, other).await {
                         Err(Stop::Gone) => return Ok(()),
                         heeded => heeded?,
                     }
@@ -176,6 +182,9 @@ impl Carried<'_> {
                     continue;
                 }
                 _ = watch.tick() => {
+                    let state = recorder.state();
+                    tell(self.leg, &mut self.media, state).await;
+                    tell(leg, other, state).await;
                     // Who holds the line says nothing.
                     let is_held = self.media.is_held() || other.is_held();
                     silent_s = if is_held { 0 } else { silent_s + 1 };
@@ -218,7 +227,7 @@ pub(super) async fn dial(
         proxy_name: trunk.proxy_name.clone(),
         to: to.to_owned(),
         from: from.as_str().to_owned(),
-        offer: describe(&ours, 1),
+        offer: media.describe(ours, None),
         login: trunk.login.clone(),
     };
     let dialing = exchange.endpoint.dial(dial).map_err(|_| Stop::Failed("dial"))?;

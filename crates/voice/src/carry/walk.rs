@@ -13,10 +13,11 @@ use callvault_app::{
 };
 use tokio::time::{Duration, MissedTickBehavior};
 
-use super::{Carried, MOST_S, MOST_STEPS, Reaction, Stop, asking::Inquiry, heed, reach::Plan};
+use super::{Carried, MOST_S, MOST_STEPS, Reaction, Stop, asking::Inquiry, heed, reach::Plan, tell};
 use crate::{
     media::{FRAME_MS, FRAME_SAMPLES, Heard, MAX_PACKET_BYTES},
     pace,
+    sdp::Recording,
 };
 
 impl Carried<'_> {
@@ -261,6 +262,8 @@ impl Carried<'_> {
         let mut pace = pace::every(Duration::from_millis(FRAME_MS), MissedTickBehavior::Burst);
         let mut buffer = [0; MAX_PACKET_BYTES];
         let mut frames = prompt.chunks(FRAME_SAMPLES);
+        // After a conversation that was recorded.
+        tell(self.leg, &mut self.media, Recording::Off).await;
         loop {
             let key = tokio::select! {
                 _ = pace.tick() => match frames.next() {
@@ -278,7 +281,8 @@ impl Carried<'_> {
                     Heard::Audio(_) => self.media.heard_key(),
                 },
                 signal = self.leg.next() => {
-                    heed(signal, &mut self.media).await?;
+                    heed(signal, self.leg, &mut self.media).await?;
+                    self.note_wish();
                     continue;
                 }
                 Some(event) = self.controls.recv() => {

@@ -1,6 +1,12 @@
 //! One side of a call, and what happens to it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use rsipstack::{
     dialog::{
@@ -10,10 +16,13 @@ use rsipstack::{
     },
     sip::{Header, Method, StatusCode, StatusCodeKind},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{SipError, text_of, timer::Timer};
-use crate::pace;
+use crate::{pace, sdp::Recording};
+
+/// How long a side that did not take a new description is left alone, in looks at it.
+const AGAIN: u8 = 10;
 
 /// How a leg ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +82,17 @@ impl Offer {
     }
 }
 
+async fn reinvite(dialog: &InviteDialog, description: String) -> Result<Vec<u8>, SipError> {
+    let (headers, body) = (vec![content_type()], description.into_bytes());
+    let attempts = 3;
+    let answered = dialog.reinvite_with_glare_retry(Some(headers), Some(body), attempts);
+    match answered.await? {
+        Some(response) if response.status_code.kind() == StatusCodeKind::Successful => Ok(response.body),
+        Some(response) => Err(SipError(format!("status {}", response.status_code.code()))),
+        None => Err(SipError("it is over".to_owned())),
+    }
+}
+
 fn content_type() -> Header {
     Header::ContentType("application/sdp".into())
 }
@@ -85,7 +105,18 @@ pub struct Leg {
     timer: Option<Timer>,
     /// When it ends, unless the other side says that it goes on.
     due: Option<Instant>,
+    /// Whether the other side understands whether it is recorded.
+    understands: Arc<AtomicBool>,
+    /// What it knows of that.
+    told: Recording,
+    /// What it is being told, and its answer.
+    telling: Option<(Recording, Told)>,
+    /// Looks until it is told again, when it did not take it.
+    pause: u8,
 }
+
+/// The answer to a new description.
+type Told = JoinHandle<Result<Vec<u8>, SipError>>;
 
 impl Leg {
     /// What happens next; nothing after the end.
@@ -143,16 +174,46 @@ impl Leg {
     /// # Errors
     /// When it does not take it, or the call is over.
     pub async fn describe_anew(&self, description: String) -> Result<Vec<u8>, SipError> {
-        let (headers, body) = (vec![content_type()], description.into_bytes());
-        let attempts = 3;
-        let answered = self
-            .dialog
-            .reinvite_with_glare_retry(Some(headers), Some(body), attempts);
-        match answered.await? {
-            Some(response) if response.status_code.kind() == StatusCodeKind::Successful => Ok(response.body),
-            Some(response) => Err(SipError(format!("status {}", response.status_code.code()))),
-            None => Err(SipError("it is over".to_owned())),
+        reinvite(&self.dialog, description).await
+    }
+
+    /// Where it is kept that the other side understands whether it is recorded.
+    pub(super) fn understands(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.understands)
+    }
+
+    /// What our descriptions say of recording; nothing to who does not understand it.
+    #[must_use]
+    pub fn recording(&self) -> Option<Recording> {
+        self.understands.load(Ordering::Relaxed).then_some(self.told)
+    }
+
+    /// Tells the other side whether it is recorded, if it understands that and does not know, and nothing else is under way; looked at
+    /// now and then. Returns what it answered to what it was told last.
+    pub async fn tell(&mut self, recording: Recording, describe: impl FnOnce() -> Option<String>) -> Option<Vec<u8>> {
+        let mut answer = None;
+        match self.telling.take() {
+            Some((told, telling)) if telling.is_finished() => match telling.await {
+                Ok(Ok(body)) => (self.told, answer) = (told, Some(body)),
+                // It is told again, unless the call is over.
+                Ok(Err(_)) | Err(_) => self.pause = AGAIN,
+            },
+            under_way => self.telling = under_way,
         }
+        let known = self.recording().unwrap_or(recording);
+        if known == recording || self.telling.is_some() {
+            return answer;
+        }
+        if self.pause > 0 {
+            self.pause -= 1;
+            return answer;
+        }
+        if let Some(description) = describe() {
+            let dialog = self.dialog.clone();
+            let telling = tokio::spawn(async move { reinvite(&dialog, description).await });
+            self.telling = Some((recording, telling));
+        }
+        answer
     }
 
     /// Whether the other side still knows of the call.
@@ -198,6 +259,10 @@ pub(super) fn leg_of(
         signals: received,
         timer,
         due: None,
+        understands: Arc::default(),
+        told: Recording::Off,
+        telling: None,
+        pause: 0,
     }
 }
 

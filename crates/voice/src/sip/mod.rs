@@ -12,13 +12,15 @@ mod transports;
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use rsipstack::{
     EndpointBuilder,
     dialog::{authenticate::Credential, dialog_layer::DialogLayer, invitation::InviteOption},
-    sip::{Auth, Header, Host, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri, prelude::HeadersExt as _},
+    sip::{
+        Auth, Header, Headers, Host, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri, prelude::HeadersExt as _,
+    },
     transaction::{TransactionReceiver, transaction::Transaction},
     transport::TlsListenerConnection,
 };
@@ -45,6 +47,8 @@ const USER_AGENT: &str = "Callvault";
 const RECORDER: &str = "recorder";
 /// Extensions that may be required of it (RFC 3261, section 8.2.2.3).
 const EXTENSIONS: [&str; 2] = ["siprec", timer::TAG];
+/// Who understands whether he is recorded (RFC 7866, section 6.3).
+const AWARE: &str = "record-aware";
 
 /// What went wrong, without what a message said.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -224,10 +228,14 @@ impl Endpoint {
         let (states, received) = self.layer.new_dialog_state_channel();
         let (dialog, done) = self.layer.do_invite_async(options, states)?;
         let leg = leg_of(dialog, &self.layer, received, None);
+        let understands = leg.understands();
         let answer = tokio::spawn(async move {
             match done.await {
                 Ok(Ok((_, Some(response)))) => match response.status_code.kind() {
-                    StatusCodeKind::Successful => Ok(response.body),
+                    StatusCodeKind::Successful => {
+                        understands.store(has_tag(&response.headers, "Supported", AWARE), Ordering::Relaxed);
+                        Ok(response.body)
+                    }
                     _ => Err(End::Refused(response.status_code.code())),
                 },
                 Ok(Ok((_, None))) => Err(End::Timeout),
@@ -301,8 +309,18 @@ fn user_of(uri: &Uri) -> String {
 
 /// What a header says, as it was sent.
 fn text_of<'r>(request: &'r Request, name: &str) -> Vec<&'r str> {
-    let of_name = |header: &&'r Header| header.name().eq_ignore_ascii_case(name);
-    request.headers.iter().filter(of_name).map(Header::value).collect()
+    values(&request.headers, name).collect()
+}
+
+fn values<'h>(headers: &'h Headers, name: &str) -> impl Iterator<Item = &'h str> {
+    let of_name = move |header: &&'h Header| header.name().eq_ignore_ascii_case(name);
+    headers.iter().filter(of_name).map(Header::value)
+}
+
+/// Whether a header of option tags has this one.
+fn has_tag(headers: &Headers, name: &str, tag: &str) -> bool {
+    let mut tags = values(headers, name).flat_map(|tags| tags.split(','));
+    tags.any(|known| known.trim().eq_ignore_ascii_case(tag))
 }
 
 fn begin(
@@ -357,6 +375,11 @@ fn begin(
     let Ok(dialog) = layer.get_or_create_server_invite(&request, states, None, Some(contact)) else {
         return reply(request, StatusCode::BadRequest);
     };
+    let leg = leg_of(dialog.clone(), layer, received, timer);
+    leg.understands().store(
+        has_tag(&request.original.headers, "Supported", AWARE),
+        Ordering::Relaxed,
+    );
     let is_client = |contact: &&str| contact.contains("+sip.src");
     let invite = Invite {
         source: peer,
@@ -366,7 +389,7 @@ fn begin(
         offer: request.original.body.clone(),
         content_type,
         is_recording: requires_recording && text_of(&request.original, "Contact").iter().any(is_client),
-        leg: leg_of(dialog.clone(), layer, received, timer),
+        leg,
     };
     let mut dialog = dialog;
     tokio::spawn(async move {

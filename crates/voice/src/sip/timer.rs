@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rsipstack::sip::{Header, Request};
 
-use super::text_of;
+use super::{has_tag, text_of};
 
 /// The option tag.
 pub(super) const TAG: &str = "timer";
@@ -35,9 +35,7 @@ impl Timer {
     pub(super) fn of(request: &Request) -> Result<Option<Self>, TooShort> {
         let knows = ["Supported", "Require"]
             .iter()
-            .flat_map(|name| text_of(request, name))
-            .flat_map(|tags| tags.split(','))
-            .any(|tag| tag.trim().eq_ignore_ascii_case(TAG));
+            .any(|name| has_tag(&request.headers, name, TAG));
         let asked = text_of(request, "Session-Expires");
         match asked.first() {
             Some(asked) if knows => Self::read(asked),

@@ -1,7 +1,7 @@
 //! The caller: SIPp's signalling, and media of the test's own.
 
 use std::{
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -86,6 +86,73 @@ pub(super) fn caller_with_login() -> String {
     )
 }
 
+/// [`CALLER`] who sends what follows in the call by the proxies that its invitation went through.
+pub(super) fn caller_behind_proxies() -> String {
+    let (invite, rest) = CALLER.split_once("]]></send>").expect("the invitation");
+    let rest = rest
+        .replace("sip:[service]@[remote_ip]:[remote_port] SIP/2.0", "[next_url] SIP/2.0")
+        .replace("Max-Forwards: 70\n", "Max-Forwards: 70\n[routes]\n");
+    format!("{invite}]]></send>{rest}")
+}
+
+/// [`CALLER`] with more headers, and more to say of its media.
+pub(super) fn caller_who_says(headers: &str, media: &str) -> String {
+    let says = format!("Max-Forwards: 70\n{headers}Content-Type");
+    CALLER.replacen("Max-Forwards: 70\nContent-Type", &says, 1).replacen(
+        "a=fmtp:96 0-15\n",
+        &format!("a=fmtp:96 0-15\n{media}"),
+        1,
+    )
+}
+
+/// What a scenario does when its call is described anew: it takes that, if the description has this, and answers with its own.
+pub(super) fn takes_anew(expected: &str) -> String {
+    format!(
+        r#"<recv request="INVITE" timeout="20000"><action>
+      <ereg regexp="{expected}" search_in="body" check_it="true" assign_to="1"/></action></recv><Reference variables="1"/>
+  <send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:caller@[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=caller 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [local_ip]
+t=0 0
+m=audio [rtpport] RTP/AVP 8 96
+a=rtpmap:8 PCMA/8000
+a=rtpmap:96 telephone-event/8000
+]]></send>
+  <recv request="ACK"></recv>
+"#
+    )
+}
+
+/// What a scenario does to describe its own media anew.
+pub(super) fn describes_anew(media: &str) -> String {
+    let (invite, rest) = CALLER.split_once("]]></send>").expect("the invitation");
+    let (_, invite) = invite.split_once("<send retrans").expect("an invitation");
+    let invite = invite
+        .replace(
+            "To: <sip:[service]@[remote_ip]:[remote_port]>",
+            "To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]",
+        )
+        .replace("CSeq: 1 INVITE", "CSeq: 2 INVITE")
+        .replace("a=fmtp:96 0-15\n", &format!("a=fmtp:96 0-15\n{media}"));
+    let (answered, _) = rest.split_once("<pause/>").expect("a pause");
+    let answered = answered
+        .replace(" rrs=\"true\"", "")
+        .replace("CSeq: 1 ACK", "CSeq: 2 ACK");
+    format!("<send retrans{invite}]]></send>{answered}")
+}
+
 /// [`CALLER`] who says after 20 s that the call goes on, and not again; the other side hangs up.
 pub(super) fn caller_with_timer(interval_s: u32) -> String {
     let asks = format!("Supported: timer\nSession-Expires: {interval_s}\n");
@@ -126,19 +193,27 @@ pub(super) enum Act {
 pub(super) struct Caller {
     pub(super) port: u16,
     heard: Arc<Mutex<Vec<i16>>>,
+    /// Where packets came from.
+    source: Arc<Mutex<Option<SocketAddr>>>,
     is_over: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Caller {
     pub(super) fn start(acts: Vec<(u64, Act)>) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        Self::start_at("127.0.0.1", acts)
+    }
+
+    pub(super) fn start_at(ip: &str, acts: Vec<(u64, Act)>) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).expect("a socket");
         let port = socket.local_addr().expect("an address").port();
         socket
             .set_read_timeout(Some(Duration::from_millis(100)))
             .expect("a timeout");
         let heard = Arc::new(Mutex::new(Vec::new()));
+        let source = Arc::new(Mutex::new(None));
         let is_over = Arc::new(AtomicBool::new(false));
+        let speaker = Arc::clone(&source);
         let sending = socket.try_clone().expect("a socket");
         let (samples, over) = (Arc::clone(&heard), Arc::clone(&is_over));
         let (told, first) = std::sync::mpsc::channel();
@@ -149,6 +224,7 @@ impl Caller {
                     continue;
                 };
                 let _ = told.send(from);
+                *speaker.lock().expect("a source") = Some(from);
                 if let Ok(packet) = Packet::parse(&buffer[..length])
                     && packet.payload_type == Law::A.payload_type()
                 {
@@ -178,9 +254,15 @@ impl Caller {
         Self {
             port,
             heard,
+            source,
             is_over,
             tasks: vec![listening, acting],
         }
+    }
+
+    /// Where the last packet came from.
+    pub(super) fn source(&self) -> Option<SocketAddr> {
+        *self.source.lock().expect("a source")
     }
 
     pub(super) fn end(self) -> Vec<i16> {
@@ -195,7 +277,7 @@ impl Caller {
 /// A party that sends.
 pub(super) struct Line {
     socket: UdpSocket,
-    to: std::net::SocketAddr,
+    to: SocketAddr,
     sequence: u16,
     start: Instant,
 }

@@ -7,8 +7,10 @@
 )]
 
 mod applets;
+mod aware;
 mod bad;
 mod caller;
+mod front;
 mod office;
 mod place;
 mod secure;
@@ -309,7 +311,7 @@ fn silence_is_a_no_where_the_policy_asks_for_a_yes() {
 /// All at once: a call takes its time and hardly anything else.
 #[test]
 fn real_calls() {
-    let cases: [(&str, fn()); 26] = [
+    let cases: [(&str, fn()); 30] = [
         (
             "who_presses_1_is_recorded_each_on_his_own_channel",
             who_presses_1_is_recorded_each_on_his_own_channel,
@@ -339,6 +341,22 @@ fn real_calls() {
             numbers_that_nobody_answers_and_strangers_are_refused,
         ),
         ("bad_messages_leave_nothing_behind", bad_messages_leave_nothing_behind),
+        (
+            "who_understands_it_is_told_when_he_is_recorded",
+            aware::who_understands_it_is_told_when_he_is_recorded,
+        ),
+        (
+            "whose_telephone_wants_no_recording_has_none",
+            aware::whose_telephone_wants_no_recording_has_none,
+        ),
+        (
+            "who_says_so_by_his_telephone_in_the_call_is_recorded_no_more",
+            aware::who_says_so_by_his_telephone_in_the_call_is_recorded_no_more,
+        ),
+        (
+            "calls_come_and_go_through_kamailio_and_rtpengine",
+            front::calls_come_and_go_through_kamailio_and_rtpengine,
+        ),
         (
             "two_numbers_are_connected_and_the_called_one_is_told_before_it_is_recorded",
             place::two_numbers_are_connected_and_the_called_one_is_told_before_it_is_recorded,

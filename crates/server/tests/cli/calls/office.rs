@@ -41,6 +41,8 @@ pub(super) fn through_a_law(samples: &[i16]) -> Vec<i16> {
         .collect()
 }
 
+/// Where everybody is, unless he is elsewhere.
+const HERE: &str = "127.0.0.1";
 static OPENING: Mutex<()> = Mutex::new(());
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -81,25 +83,33 @@ impl Drop for Office {
 
 impl Office {
     pub(super) fn open() -> Self {
-        Self::begin(None, "", "")
+        Self::begin(HERE, None, "", "")
     }
 
     /// The same with other telephones than the agent's.
     pub(super) fn with_proxy(port: u16) -> Self {
-        Self::begin(Some(port), "", "")
+        Self::begin(HERE, Some(port), "", "")
     }
 
     /// The same with more to say of the trunk.
     pub(super) fn with_trunk(more: &str) -> Self {
-        Self::begin(None, more, "")
+        Self::begin(HERE, None, more, "")
     }
 
     /// The same with an agent whose telephone is set up so.
     pub(super) fn with_agent(more: &str, agent: &str) -> Self {
         let port = kept_port();
-        let mut office = Self::begin(Some(port), more, "");
+        let mut office = Self::begin(HERE, Some(port), more, "");
         office.agent = Some(start_phone(&office.place, "agent", port, agent, REPLY, 500, &[]));
         office
+    }
+
+    /// The same behind a proxy at this address, which calls come from and go to; and where the agent's telephone is.
+    pub(super) fn behind(peer: &str, port: u16) -> (Self, u16) {
+        let agent = kept_port();
+        let mut office = Self::begin(peer, Some(port), "", "");
+        office.agent = Some(start_phone(&office.place, "agent", agent, "", REPLY, 500, &[]));
+        (office, agent)
     }
 
     /// The same where nothing is said in the clear: the agent's telephone shows a certificate of `agent.example` at its second port,
@@ -108,7 +118,7 @@ impl Office {
         let (port, tls) = (kept_port(), kept_port());
         let more = format!("proxy_name = \"{name}\"\ntls = \"required\"\nsrtp = \"required\"");
         let voice = format!("tls_listen = \"127.0.0.1:{tls}\"\ntls_authorities = \"agent.pem\"\n");
-        let mut office = Self::begin(Some(port + 1), &more, &voice);
+        let mut office = Self::begin(HERE, Some(port + 1), &more, &voice);
         office.tls = tls;
         let how = ";mediaenc=srtp-mand";
         office.agent = Some(start_phone(&office.place, "agent", port, how, REPLY, 500, &[]));
@@ -136,15 +146,15 @@ impl Office {
         samples.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
     }
 
-    fn begin(proxy: Option<u16>, more: &str, voice: &str) -> Self {
+    fn begin(peer: &str, proxy: Option<u16>, more: &str, voice: &str) -> Self {
         // One after the other: what is slow about them is not what is tested here.
         let _one = OPENING.lock();
         let (sip, agent_port) = (kept_port(), proxy.unwrap_or_else(kept_port));
         let media = 10_000 + 2 * (free_port() % 10_000);
         let place = Place::new(&format!(
             "data_dir = \"vault\"\nprivate_targets = true\n[regions.in]\nlisten = \"127.0.0.1:0\"\n[regions.in.voice]\nlisten = \"127.0.0.1:{sip}\"\n\
-             ports = [{media}, {}]\nmost_late_ms = 60000\n{voice}[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"127.0.0.1\"]\n\
-             proxy = \"127.0.0.1:{agent_port}\"\nsiprec = \"strict\"\n{more}\n",
+             ports = [{media}, {}]\nmost_late_ms = 60000\n{voice}[[regions.in.voice.trunks]]\naccount = \"acme\"\npeers = [\"{peer}\"]\n\
+             proxy = \"{peer}:{agent_port}\"\nsiprec = \"strict\"\n{more}\n",
             media + 100
         ));
         place.write("callers", "correct horse");
@@ -232,23 +242,26 @@ impl Office {
 
     /// SIPp with a scenario: calls a number once, and names this port for its media.
     pub(super) fn sipp(&self, scenario: &str, number: &str, media: u16, more: &[&str]) -> Command {
+        self.sipp_from(HERE, (HERE, self.sip), scenario, number, media, more)
+    }
+
+    /// The same from elsewhere to elsewhere.
+    pub(super) fn sipp_from(
+        &self,
+        from: &str,
+        (to, port): (&str, u16),
+        scenario: &str,
+        number: &str,
+        media: u16,
+        more: &[&str],
+    ) -> Command {
         self.place.write("caller.xml", scenario);
         let mut command = Command::new("sipp");
         command
-            .args([
-                "-sf",
-                "caller.xml",
-                "-s",
-                number,
-                "-i",
-                "127.0.0.1",
-                "-m",
-                "1",
-                "-nostdin",
-            ])
+            .args(["-sf", "caller.xml", "-s", number, "-i", from, "-m", "1", "-nostdin"])
             .args(["-p", &free_port().to_string(), "-key", "rtpport", &media.to_string()])
             .args(more)
-            .arg(format!("127.0.0.1:{}", self.sip))
+            .arg(format!("{to}:{port}"))
             .current_dir(self.place.path("."))
             .stdin(Stdio::null());
         command
